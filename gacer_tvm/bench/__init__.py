@@ -1,0 +1,1 @@
+"""Benchmarks: both sides in one run, interleaved, with medians, spread and conditions."""

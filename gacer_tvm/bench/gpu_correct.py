@@ -1,0 +1,119 @@
+"""Correctness on the GPU: every schedule of a set gives what PyTorch gives on the same device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import GacerError
+from ..executable.choose import choose
+from ..graph.model import MultiTenantGraph
+from ..plan import LaunchPlan, check_plan, lower
+from ..schedule import make
+from .gpu_bench import Bench, Net
+from .gpu_results import OutOfTime, Results
+from .gpu_torch import references
+
+__all__ = ["TOLERANCE", "chunk_sizes", "correct", "largest_error"]
+
+# Largest error allowed, relative to the largest value of the output.
+TOLERANCE = {"float32": 1e-3, "float16": 2e-2}
+
+
+def correct(
+    bench: Bench, results: Results, unit: str, which: str, dtype: str, *, batch: int, randoms: int, seconds: float
+) -> None:
+    """Run a set under sequential, parallel, auto and random schedules; one line a schedule.
+
+    Raises
+    ------
+    GacerError
+        At the end, if any schedule failed or was wrong.
+    """
+    began = time.monotonic()
+    nets = bench.models(which, batch, dtype)
+    expected = references(nets, bench.torch_device)
+    graph, library = bench.lowered(nets)
+    known = {line["schedule"] for line in results.lines("correct", unit) if line.get("ok")}
+    wrong = []
+    for name, made in _plans(bench, graph, library, batch, randoms, seconds):
+        if name in known:
+            continue
+        if time.monotonic() - began > seconds:
+            raise OutOfTime(f"out of time before schedule {name!r}")
+        try:
+            plan, session = made() if callable(made) else made
+            if session is None:
+                session = bench.open(graph, plan, library)
+            bench.feed(session, graph, nets)
+            try:
+                errors = []
+                # The first round also warms up, the second is the captured one by itself.
+                for _ in range(2):
+                    session.round()
+                    errors.append(largest_error(session, graph, nets, expected))
+                error = max(errors)
+            finally:
+                session.close()
+        except GacerError as failure:
+            results.add(unit, "correct", schedule=name, ok=False, error=None, reason=str(failure)[:500])
+            wrong.append(name)
+            continue
+        ok = bool(error <= TOLERANCE[dtype])
+        results.add(
+            unit, "correct", schedule=name, ok=ok, error=error, tolerance=TOLERANCE[dtype], launches=len(plan.launches),
+            streams=len({launch.stream for launch in plan.launches}), edges=plan.edges,
+        )  # fmt: skip
+        if not ok:
+            wrong.append(name)
+    if wrong:
+        raise GacerError(f"{which} in {dtype} differs from PyTorch under: {', '.join(wrong)}")
+
+
+def chunk_sizes(graph: MultiTenantGraph, batch: int) -> dict[int, Sequence[int]]:
+    """Few sizes, so that twenty random schedules do not compile every size of every operator."""
+    sizes = sorted({batch // 2, batch - batch // 2, 3 * batch // 8, batch - 3 * batch // 8} - {0})
+    return {operator.index: tuple(sizes) for operator in graph.operators if operator.chunking.divisible}
+
+
+def largest_error(
+    session: Any, graph: MultiTenantGraph, nets: list[Net], expected: dict[str, list[np.ndarray]]
+) -> float:
+    """Over all outputs, the largest difference relative to the largest expected value; infinite where not finite."""
+    worst = 0.0
+    for net in nets:
+        info = next(t for t in graph.tenants if t.name == net.name)
+        for buffer, reference in zip(info.outputs.values(), expected[net.name], strict=True):
+            found = session.fetch(buffer).astype(np.float32)
+            if not np.isfinite(found).all():
+                return float("inf")
+            worst = max(worst, float(np.abs(found - reference).max() / max(float(np.abs(reference).max()), 1e-6)))
+    return worst
+
+
+def _plans(
+    bench: Bench, graph: MultiTenantGraph, library: Any, batch: int, randoms: int, seconds: float
+) -> Iterator[tuple[str, Any]]:
+    name = bench.device.name
+
+    def checked(schedule: Any) -> tuple[LaunchPlan, None]:
+        plan = lower(schedule, graph)
+        check_plan(plan, graph)
+        return plan, None
+
+    def auto() -> Any:
+        budget = min(bench.search_seconds, seconds / 10)
+        plan, session, _ = choose(
+            graph, library, bench.device, here=True, search_seconds=budget, measure_seconds=budget
+        )
+        return plan, session
+
+    yield "sequential", checked(make.sequential(graph, name))
+    yield "parallel", checked(make.parallel(graph, name, bench.device.cores))
+    yield "auto", auto
+    allowed = chunk_sizes(graph, batch)
+    for seed in range(randoms):
+        yield f"random-{seed}", checked(make.random(graph, name, seed, chunk_sizes=allowed, cores=bench.device.cores))

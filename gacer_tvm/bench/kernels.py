@@ -1,0 +1,329 @@
+"""``python -m gacer_tvm.bench.kernels``: untuned CPU kernels, one by one, and whole models beside ONNX Runtime.
+
+Both run the same network with the same number of threads, in turns, so that a busy machine disturbs both; figures are
+medians. ``--kernels`` adds the slowest kernels of each model with their share of one core's arithmetic.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import math
+import os
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._tvm import expr_ir, relax, tir, tvm, tvm_ffi
+from ..errors import GacerError, TenantError
+from ..frontend import Tenant, normalize
+from ..graph.lower import fuse
+from ..kernels import layout, rules
+from ..kernels.rules.program import parse
+from ..kernels.target import make_target
+from .conditions import conditions
+
+__all__ = ["Measured", "main", "measure"]
+
+# ONNX file in the rapidocr-onnxruntime wheel, and the input size it is usually run at.
+_OCR = {
+    "ppocr_det": ("ch_PP-OCRv4_det_infer.onnx", (1, 3, 320, 320)),
+    "ppocr_rec": ("ch_PP-OCRv4_rec_infer.onnx", (1, 3, 48, 320)),
+    "ppocr_cls": ("ch_ppocr_mobile_v2.0_cls_infer.onnx", (1, 3, 48, 192)),
+}
+_TORCH: dict[str, tuple[str, dict[str, int]]] = {
+    "resnet50": ("resnet50", {}),
+    "mobilenet_v3": ("mobilenet_v3", {}),
+    "bert_base_layer": ("bert", {"steps": 128, "hidden": 768, "layers": 1, "heads": 12}),
+    "resnet18": ("resnet18", {}),
+    "densenet121": ("densenet121", {}),
+    "alexnet": ("alexnet", {}),
+    "vgg16": ("vgg16", {}),
+    "vit_b_16": ("vit_b_16", {}),
+    "lstm": ("lstm", {}),
+}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel of a model, run alone.
+
+    Attributes
+    ----------
+    name, rule
+        Its name and the rule that made it.
+    calls
+        Calls of it in one run of the model.
+    ms
+        Median of one call.
+    flops
+        Floating-point operations of its reductions, one call.
+    """
+
+    name: str
+    rule: str
+    calls: int
+    ms: float
+    flops: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model measured.
+
+    Attributes
+    ----------
+    model, batch
+        What was run.
+    ours_ms, theirs_ms
+        Medians of gacer_tvm's untuned kernels and of ONNX Runtime, same threads, in turns.
+    error
+        Largest difference of any output, over the largest absolute value of that output.
+    prepare_s, schedule_s, compile_s
+        Seconds of layout rewrites and fusion, of the schedule rules, and of TVM's compilation.
+    rules
+        How many kernels each rule made.
+    kernels
+        Each kernel alone; empty unless asked for.
+    """
+
+    model: str
+    batch: int
+    ours_ms: float
+    theirs_ms: float
+    error: float
+    prepare_s: float
+    schedule_s: float
+    compile_s: float
+    rules: dict[str, int]
+    kernels: tuple[Kernel, ...] = field(default=())
+
+
+def measure(
+    model: str,
+    batch: int = 1,
+    cores: int | None = None,
+    repeats: int = 30,
+    kernels: bool = False,
+    best: bool = False,
+) -> Measured:
+    """Build `model` without tuning, check it against ONNX Runtime, and time both in turns.
+
+    Parameters
+    ----------
+    model
+        A name that `main` lists.
+    batch, cores, repeats
+        Items, threads of each runtime (all cores by default), timed runs of each.
+    kernels
+        Also time every kernel alone.
+    best
+        Report the fastest run rather than the median, for a machine that others use.
+    """
+    import onnxruntime
+
+    cores = cores or os.cpu_count() or 1
+    tvm.get_global_func("runtime.config_threadpool")(1, cores)
+    tenant, onnx_model, feeds = _load(model, batch)
+    target = make_target("llvm")
+    start = time.perf_counter()
+    module = fuse(layout.prepare(normalize(tenant).module, target), target, model)
+    prepared = time.perf_counter()
+    used: dict[str, str] = {}
+    work: dict[str, float] = {}
+    with target:
+        for var, func in list(module.functions_items()):
+            if isinstance(func, tir.PrimFunc):
+                work[var.name_hint] = _flops(func)
+                made = rules.schedule(func, target, cores)
+                used[var.name_hint] = made.rule
+                module[var] = made.func
+        scheduled = time.perf_counter()
+        machine = relax.VirtualMachine(tvm.compile(module, target), tvm.cpu())
+    compiled = time.perf_counter()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores
+    session = onnxruntime.InferenceSession(onnx_model, options)
+    run_ours = machine["main"]
+    # With one thread each, the time that the thread ran: what others do on the machine then matters less.
+    clock = time.thread_time if cores == 1 else time.perf_counter
+    arguments = [tvm.runtime.tensor(feeds[name]) for name in tenant.inputs]
+    fed = {i.name: feeds[name] for i, name in zip(session.get_inputs(), tenant.inputs, strict=True)}
+    error = _error(run_ours(*arguments), session.run(None, fed))
+    ours, theirs = _in_turns(
+        lambda: run_ours(*arguments), lambda: session.run(None, fed), repeats, best, clock
+    )
+    return Measured(
+        model,
+        batch,
+        ours,
+        theirs,
+        error,
+        prepared - start,
+        scheduled - prepared,
+        compiled - scheduled,
+        dict(Counter(used.values())),
+        _kernels(module, target, used, work, clock) if kernels else (),
+    )
+
+
+def _load(model: str, batch: int) -> tuple[Tenant, bytes, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    if model in _OCR:
+        import onnx
+
+        name, shape = _OCR[model]
+        # The package itself wants OpenCV; only its weights are needed.
+        found = importlib.util.find_spec("rapidocr_onnxruntime")
+        if found is None or found.origin is None:
+            raise TenantError(
+                f"{model} needs the weights in the package rapidocr-onnxruntime, which is not installed"
+            )
+        path = Path(found.origin).parent / "models" / name
+        loaded = onnx.load(path)
+        shape = (batch, *shape[1:])
+        tenant = Tenant.from_onnx(loaded, shapes={loaded.graph.input[0].name: shape}, name=model)
+        return tenant, path.read_bytes(), {k: _draw(rng, s) for k, s in tenant.inputs.items()}
+    import torch
+
+    from ..models import torch_model
+
+    constructor, options = _TORCH[model]
+    network, examples = torch_model(constructor, batch, **options)
+    tenant = Tenant.from_torch(torch.export.export(network, examples), name=model)
+    held = io.BytesIO()
+    torch.onnx.export(network, examples, held, dynamo=False, opset_version=17)
+    feeds = {k: e.numpy() for k, e in zip(tenant.inputs, examples, strict=True)}
+    return tenant, held.getvalue(), feeds
+
+
+def _draw(rng: np.random.Generator, spec: Any) -> np.ndarray:
+    return rng.random(tuple(spec.shape), dtype=np.float32)
+
+
+def _error(ours: Any, theirs: list[np.ndarray]) -> float:
+    results = [ours] if hasattr(ours, "numpy") else list(ours)
+    worst = 0.0
+    for a, b in zip(results, theirs, strict=True):
+        # Outputs that are all but zero (a detector that sees nothing) are compared absolutely.
+        worst = max(worst, float(np.abs(a.numpy() - b).max() / max(1e-2, np.abs(b).max())))
+    return worst
+
+
+def _in_turns(first: Any, second: Any, repeats: int, best: bool, clock: Any) -> tuple[float, float]:
+    """Medians (or minima) in milliseconds of two calls that alternate."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(3):
+        first()
+        second()
+    for _ in range(repeats):
+        for call, taken in ((first, times[0]), (second, times[1])):
+            call()
+            start = clock()
+            call()
+            taken.append(clock() - start)
+    pick = min if best else statistics.median
+    return pick(times[0]) * 1e3, pick(times[1]) * 1e3
+
+
+def _flops(func: tir.PrimFunc) -> float:
+    try:
+        stages = parse(func).stages
+    except Exception:
+        return 0.0
+    return float(sum(2 * math.prod(a.extent for a in (*s.axes, *s.reduce)) for s in stages if s.reduce))
+
+
+def _kernels(
+    module: Any, target: Any, used: dict[str, str], work: dict[str, float], clock: Any
+) -> tuple[Kernel, ...]:
+    calls: Counter[str] = Counter()
+
+    def count(call: Any) -> None:
+        if getattr(call.op, "name", "") == "relax.call_tir":
+            calls[call.args[0].name_hint] += 1
+
+    tvm_ffi.structural_walk(module["main"].body, (expr_ir.Call, count))
+    functions = {
+        f"k{n}": (var.name_hint, func.with_attr("global_symbol", f"k{n}"))
+        for n, (var, func) in enumerate(module.functions_items())
+        if isinstance(func, tir.PrimFunc) and calls[var.name_hint]
+    }
+    with target:
+        library = tvm.compile(tvm.IRModule({k: f for k, (_, f) in functions.items()}), target)
+    rows = []
+    for symbol, (name, func) in functions.items():
+        buffers = [
+            tvm.runtime.tensor(np.ones([int(d) for d in p.ty.shape], dtype=str(p.ty.dtype)))
+            for p in func.params
+        ]
+        call = library[symbol]
+        taken = []
+        for _ in range(12):
+            start = clock()
+            call(*buffers)
+            taken.append(clock() - start)
+        rows.append(Kernel(name, used[name], calls[name], statistics.median(taken) * 1e3, work[name]))
+    return tuple(sorted(rows, key=lambda k: -k.ms * k.calls))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m gacer_tvm.bench.kernels", description=__doc__)
+    everything = (*_OCR, *_TORCH)
+    parser.add_argument("models", nargs="*", default=list(everything), choices=[*everything, []])
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument(
+        "--kernels", type=int, default=0, metavar="N", help="also the N slowest kernels of each"
+    )
+    parser.add_argument(
+        "--cores", type=int, default=None, help="threads of each runtime; all cores by default"
+    )
+    parser.add_argument(
+        "--best", action="store_true", help="fastest runs instead of medians, on a busy machine"
+    )
+    given = parser.parse_args(arguments)
+    print(conditions())
+    head = (
+        "model",
+        "batch",
+        "ours ms",
+        "ORT ms",
+        "ratio",
+        "error",
+        "prepare s",
+        "rules s",
+        "compile s",
+        "kernels",
+    )
+    print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
+    for model in given.models:
+        try:
+            m = measure(model, given.batch, given.cores, given.repeats, given.kernels > 0, given.best)
+        except GacerError as error:
+            print(f"| {model} | {given.batch} | failed: {error} |" + " |" * (len(head) - 3), flush=True)
+            continue
+        made = ", ".join(f"{n} {rule}" for rule, n in sorted(m.rules.items()))
+        row = (
+            m.model, m.batch, f"{m.ours_ms:.2f}", f"{m.theirs_ms:.2f}", f"{m.ours_ms / m.theirs_ms:.2f}",
+            f"{m.error:.0e}", f"{m.prepare_s:.1f}", f"{m.schedule_s:.1f}", f"{m.compile_s:.1f}", made,
+        )  # fmt: skip
+        print("| " + " | ".join(str(x) for x in row) + " |", flush=True)
+        for kernel in m.kernels[: given.kernels]:
+            rate = kernel.flops / max(kernel.ms, 1e-9) / 1e6
+            print(
+                f"    {kernel.ms:8.3f} ms x{kernel.calls:<3} {rate:7.1f} GFLOP/s  {kernel.rule:12} {kernel.name[:70]}"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

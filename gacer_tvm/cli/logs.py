@@ -1,0 +1,65 @@
+"""What tuning logs hold (Ansor, AutoTVM, MetaSchedule before 0.20); ``logs convert`` writes what replays as a database."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import LogError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``gacer-tvm logs``."""
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="[convert] FILE",
+        help="log files or folders; `convert` first writes a database of them",
+    )
+    parser.add_argument(
+        "--replay", action="store_true", help="replay every workload's best record, and say what stopped it"
+    )
+    parser.add_argument("--verify", action="store_true", help="with --replay: also check each replay numerically")
+    parser.add_argument("--target", default="cpu", help="target to replay for: cpu, cuda, sm_90, a tag ...")
+    parser.add_argument(
+        "--dictionary",
+        default=None,
+        metavar="FILE",
+        help='JSON of your own: {workload key: {"dag": printed ComputeDAG}}',
+    )
+    parser.add_argument("-o", "--output", default=None, metavar="FOLDER", help="convert: the database's folder")
+    parser.add_argument("--best", type=int, default=1, help="convert: how many records of each workload")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Summarize, or convert."""
+    from ..logs import load_dictionary, summarize
+
+    if arguments.paths[0] == "convert" and not Path("convert").exists():
+        return _convert(arguments)
+    dictionary = load_dictionary(arguments.dictionary) if arguments.dictionary else None
+    target = None
+    if arguments.replay or arguments.verify:
+        from ..kernels.target import make_target
+
+        target = make_target(arguments.target)
+    summary = summarize(arguments.paths, dictionary=dictionary, target=target, verify=arguments.verify)
+    print(summary.as_text())
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from ..kernels.target import make_target
+    from ..logs import convert, load_dictionary, read_logs
+
+    if len(arguments.paths) < 2 or arguments.output is None:
+        raise LogError("give logs and an output folder: gacer-tvm logs convert FILE... -o FOLDER")
+    dictionary = load_dictionary(arguments.dictionary) if arguments.dictionary else None
+    records = read_logs(arguments.paths[1:]).records
+    done = convert(
+        records, arguments.output, make_target(arguments.target), dictionary=dictionary, best=max(arguments.best, 1)
+    )
+    for item in done.refused:
+        print(item)
+    print(f"{len(done.written)} schedules written to {done.work_dir}, {len(done.refused)} refused")
+    return 0

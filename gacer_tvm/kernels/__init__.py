@@ -1,0 +1,1 @@
+"""Kernels: good without tuning, and tuned at the granularity that will run."""

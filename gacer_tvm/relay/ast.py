@@ -1,0 +1,61 @@
+"""The Relay syntax tree, all of it in one place: notes, expressions, modules."""
+
+from __future__ import annotations
+
+from gacer_tvm.relay.module import IRModule, TypeData
+from gacer_tvm.relay.nodes import (
+    Call,
+    Clause,
+    Constant,
+    Constructor,
+    Expr,
+    Function,
+    GlobalVar,
+    If,
+    Let,
+    Match,
+    Op,
+    Pattern,
+    PatternConstructor,
+    PatternTuple,
+    PatternVar,
+    PatternWildcard,
+    RefCreate,
+    RefRead,
+    RefWrite,
+    Tuple,
+    TupleGetItem,
+    Var,
+)
+from gacer_tvm.relay.notes import NO_ATTRS, Attrs, Opaque, Span
+
+__all__ = [
+    "NO_ATTRS",
+    "Attrs",
+    "IRModule",
+    "Opaque",
+    "Span",
+    "TypeData",
+    "Call",
+    "Clause",
+    "Constant",
+    "Constructor",
+    "Expr",
+    "Function",
+    "GlobalVar",
+    "If",
+    "Let",
+    "Match",
+    "Op",
+    "Pattern",
+    "PatternConstructor",
+    "PatternTuple",
+    "PatternVar",
+    "PatternWildcard",
+    "RefCreate",
+    "RefRead",
+    "RefWrite",
+    "Tuple",
+    "TupleGetItem",
+    "Var",
+]

@@ -1,0 +1,1 @@
+"""Tune stage: schedules from tuning records, and MetaSchedule run over the kernels of a graph."""

@@ -1,0 +1,93 @@
+"""Schedules from tuning records, for the kernel library to ask before it falls back to the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .._tvm import s_tir, tvm
+from ..errors import LogError
+from ..kernels.library import Provider
+
+__all__ = ["database_provider", "is_database", "providers"]
+
+_FILES = ("database_workload.json", "database_tuning_record.json")
+
+
+def providers(tuning_logs: Any) -> tuple[Provider, ...]:
+    """One provider for each source of records, in the order given.
+
+    Parameters
+    ----------
+    tuning_logs
+        A path or a list of paths: folders with a MetaSchedule database (as `gacer_tvm.tune` writes), or files and folders
+        of older logs (Ansor, AutoTVM, MetaSchedule before 0.20).
+
+    Raises
+    ------
+    LogError
+        For a path that is not there or holds no records.
+    """
+    paths = [tuning_logs] if isinstance(tuning_logs, str | Path) else list(tuning_logs)
+    found: list[Provider] = []
+    old: list[Path] = []
+    for entry in paths:
+        path = Path(entry)
+        if not path.exists():
+            raise LogError(f"tuning logs {str(path)!r}: no such file or folder")
+        if is_database(path):
+            found.append(database_provider(path))
+        else:
+            old.append(path)
+    if old:
+        found.append(_old_logs(old))
+    return tuple(found)
+
+
+def is_database(path: Path) -> bool:
+    """Whether a folder holds a MetaSchedule database of today's format."""
+    if not path.is_dir() or not all((path / name).is_file() for name in _FILES):
+        return False
+    with (path / _FILES[1]).open() as stream:
+        first = stream.read(1 << 16)
+    # Databases written before 0.20 speak of blocks, today's of s_tir blocks; an empty one is today's.
+    return '"GetBlock"' not in first
+
+
+def database_provider(folder: Path) -> Provider:
+    """A provider over a MetaSchedule database.
+
+    Raises
+    ------
+    LogError
+        Where TVM cannot read it.
+    """
+    ms = s_tir.meta_schedule
+    try:
+        database = ms.database.JSONDatabase(
+            str(folder / _FILES[0]), str(folder / _FILES[1]), allow_missing=False, module_equality="structural"
+        )
+    except (RuntimeError, ValueError, TypeError) as error:
+        lines = str(error).strip().splitlines()
+        raise LogError(
+            f"{folder}: not a MetaSchedule database of TVM {tvm.__version__}: {lines[-1] if lines else error!r}"
+        ) from error
+
+    def provide(func: Any, target: Any) -> tuple[Any, str] | None:
+        module = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
+        record = database.query_tuning_record(module, target, "main")
+        if record is None or (record.target is not None and record.target.kind.name != target.kind.name):
+            return None
+        schedule = s_tir.Schedule(record.workload.mod)
+        with target:
+            record.trace.apply_to_schedule(schedule, remove_postproc=False)
+        return schedule.mod["main"].with_attr("tirx.is_scheduled", True), f"tuned: {folder.name}"
+
+    return provide
+
+
+def _old_logs(paths: Iterable[Path]) -> Provider:
+    from ..logs.find import finder
+
+    return finder(paths)

@@ -1,0 +1,173 @@
+"""Convolutions of any shape, prepared, scheduled and compiled, beside PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gacer_tvm._tvm import relax
+
+from .rule_tools import built, close, module
+
+torch = pytest.importorskip("torch")
+functional = torch.nn.functional
+
+
+@st.composite
+def convolutions(draw: Any) -> dict[str, Any]:
+    """Parameters of a convolution whose output is not empty."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    depthwise = draw(st.booleans()) and groups > 1
+    inner = draw(st.sampled_from([1, 3, 5, 8, 16, 20]))
+    channels = groups * (1 if depthwise else inner)
+    if depthwise:
+        groups = channels = draw(st.sampled_from([3, 16, 24, 40]))
+    outputs = groups * draw(st.sampled_from([1, 2] if depthwise else [1, 4, 7, 16, 24, 37, 72]))
+    kernel = (draw(st.sampled_from([1, 2, 3, 5])), draw(st.sampled_from([1, 3, 5])))
+    stride = (draw(st.sampled_from([1, 1, 2, 3])), draw(st.sampled_from([1, 1, 2])))
+    dilation = draw(st.sampled_from([1, 1, 1, 2]))
+    pad = draw(st.tuples(*(st.integers(0, 2) for _ in range(4))))
+    size = (draw(st.integers(6, 19)), draw(st.integers(6, 31)))
+    return {
+        "shape": (draw(st.sampled_from([1, 1, 2, 3])), channels, *size),
+        "weight": (outputs, channels // groups, *kernel),
+        "strides": stride,
+        "padding": pad,
+        "dilation": dilation,
+        "groups": groups,
+        "epilogue": draw(st.sampled_from(["none", "relu", "hardswish", "residual", "sigmoid"])),
+    }
+
+
+def _truth(x: Any, weight: Any, bias: Any, other: Any, p: dict[str, Any]) -> Any:
+    top, left, bottom, right = p["padding"]
+    padded = functional.pad(x, (left, right, top, bottom))
+    y = functional.conv2d(padded, weight, None, p["strides"], 0, p["dilation"], p["groups"]) + bias
+    if p["epilogue"] == "relu":
+        return functional.relu(y)
+    if p["epilogue"] == "hardswish":
+        return y * torch.clamp(y + 3, 0, 6) / 6
+    if p["epilogue"] == "residual":
+        return functional.relu(y + other)
+    if p["epilogue"] == "sigmoid":
+        return y * torch.sigmoid(y)
+    return y
+
+
+def _ours(p: dict[str, Any]) -> Any:
+    op = relax.op
+
+    def make(x: Any, other: Any, weight: Any, bias: Any) -> Any:
+        y = op.nn.conv2d(
+            x, weight, strides=p["strides"], padding=p["padding"], dilation=p["dilation"], groups=p["groups"]
+        )
+        y = op.add(y, bias)
+        if p["epilogue"] == "relu":
+            return op.nn.relu(y)
+        if p["epilogue"] == "hardswish":
+            shifted = op.clip(op.add(y, relax.const(3.0)), 0, 6)
+            return op.divide(op.multiply(y, shifted), relax.const(6.0))
+        if p["epilogue"] == "residual":
+            return op.nn.relu(op.add(y, other))
+        if p["epilogue"] == "sigmoid":
+            return op.multiply(y, op.sigmoid(y))
+        return y
+
+    return make
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(convolutions(), st.integers(0, 1000))
+def test_convolution_is_pytorchs(p: dict[str, Any], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(p["shape"], dtype=np.float32)
+    weight = rng.standard_normal(p["weight"], dtype=np.float32)
+    bias = rng.standard_normal((1, p["weight"][0], 1, 1), dtype=np.float32)
+    plain = _truth(torch.from_numpy(x), torch.from_numpy(weight), torch.from_numpy(bias), 0, {**p, "epilogue": "none"})
+    other = rng.standard_normal(tuple(plain.shape), dtype=np.float32)
+    truth = _truth(*(torch.from_numpy(a) for a in (x, weight, bias, other)), p).numpy()
+    if p["epilogue"] == "residual":
+        call, used = built(module([x.shape, other.shape, weight, bias], _ours(p)))
+        found = call(x, other)
+    else:
+        call, used = built(module([x.shape, weight, bias], lambda a, w, b: _ours(p)(a, None, w, b)))
+        found = call(x)
+    close(found, truth)
+    assert "plain" not in used.values() and "unscheduled" not in used.values(), used
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.sampled_from([(1, 3), (16, 8), (24, 1), (5, 20)]),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(0, 1),
+    st.integers(3, 12),
+    st.integers(3, 12),
+)
+def test_transposed_convolution_is_pytorchs(
+    channels: tuple[int, int], kernel: int, stride: int, pad: int, height: int, width: int
+) -> None:
+    if kernel <= 2 * pad:
+        pad = 0
+    rng = np.random.default_rng(kernel * 7 + stride)
+    x = rng.standard_normal((2, channels[0], height, width), dtype=np.float32)
+    weight = rng.standard_normal((*channels, kernel, kernel), dtype=np.float32)
+    truth = functional.conv_transpose2d(torch.from_numpy(x), torch.from_numpy(weight), None, stride, pad).numpy()
+    call, _ = built(
+        module([x.shape, weight], lambda a, w: relax.op.nn.conv2d_transpose(a, w, strides=stride, padding=pad))
+    )
+    close(call(x), truth)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from([1, 4, 24]), st.sampled_from([1, 3]), st.integers(1, 2), st.integers(8, 40))
+def test_convolution_of_two_inputs_is_pytorchs(channels: int, kernel: int, stride: int, width: int) -> None:
+    """No constant weight (as in a gradient): nothing is packed, the layout stays."""
+    rng = np.random.default_rng(width)
+    x = rng.standard_normal((2, channels, 9, width), dtype=np.float32)
+    weight = rng.standard_normal((6, channels, kernel, kernel), dtype=np.float32)
+    truth = functional.conv2d(torch.from_numpy(x), torch.from_numpy(weight), None, stride, kernel // 2).numpy()
+    call, _ = built(
+        module(
+            [x.shape, weight.shape],
+            lambda a, w: relax.op.nn.conv2d(a, w, strides=stride, padding=kernel // 2),
+        )
+    )
+    close(call(x, weight), truth)
+
+
+def test_one_dimensional_convolution_is_pytorchs() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 24, 50), dtype=np.float32)
+    weight = rng.standard_normal((33, 24, 5), dtype=np.float32)
+    truth = functional.conv1d(torch.from_numpy(x), torch.from_numpy(weight), None, 2, 2).numpy()
+    call, _ = built(module([x.shape, weight], lambda a, w: relax.op.nn.conv1d(a, w, strides=2, padding=2)))
+    close(call(x), truth)
+
+
+def test_squeeze_and_excite_block_is_pytorchs() -> None:
+    """Global mean, two products on one pixel, a gate over the whole map: layouts must agree all the way."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((2, 40, 13, 17), dtype=np.float32)
+    a = rng.standard_normal((64, 40, 3, 3), dtype=np.float32) * 0.1
+    b = rng.standard_normal((16, 64, 1, 1), dtype=np.float32)
+    c = rng.standard_normal((64, 16, 1, 1), dtype=np.float32)
+
+    def make(x: Any, a: Any, b: Any, c: Any) -> Any:
+        op = relax.op
+        y = op.nn.conv2d(x, a, padding=1)
+        gate = op.nn.relu(op.nn.conv2d(op.mean(y, [2, 3], keepdims=True), b))
+        gate = op.sigmoid(op.nn.conv2d(gate, c))
+        return op.reshape(op.nn.max_pool2d(op.multiply(y, gate), (2, 2), (2, 2)), (2, 64 * 6 * 8))
+
+    call, _ = built(module([x.shape, a, b, c], make))
+    y = functional.conv2d(torch.from_numpy(x), torch.from_numpy(a), padding=1)
+    gate = functional.relu(functional.conv2d(y.mean((2, 3), keepdim=True), torch.from_numpy(b)))
+    gate = torch.sigmoid(functional.conv2d(gate, torch.from_numpy(c)))
+    truth = functional.max_pool2d(y * gate, 2).reshape(2, -1).numpy()
+    close(call(x), truth)
