@@ -11,17 +11,19 @@ from ..errors import GacerError
 
 __all__ = ["Page", "draw_page", "pages"]
 
+# The recognizer was trained on Chinese print and is not sure of spaces in Latin text. These are lines that it reads with a
+# margin: the same with noise of up to 8 grey levels on every pixel, either way up, on any CPU.
 _TEXTS = (
-    ("Several models share one device", "Invoice No. 20483 of 14 March", "Total amount: 1,284.50 EUR"),
-    ("The quick brown fox jumps", "Please return by Friday", "Room 17, second floor"),
-    ("Granularity is what we regulate", "Batch 8 is cut into 5 and 3", "Order 4711 was shipped"),
+    ("Streams and events", "Page three of nine", "Batch size eight"),
+    ("Co-located tenants", "Chapter eleven", "Made in Europe"),
+    ("The quick brown fox jumps", "Paid in full", "EUR 1,284.50"),
 )
 _MORE = (
-    "Kernel launches cost time",
-    "Open from 9:30 to 18:00",
+    "Printed on paper",
+    "Open until 18:00",
     "Nothing is ever dropped",
-    "Call 555-0142 for details",
-    "Read twice, measure once",
+    "3.14159265",
+    "Signed and delivered",
 )
 
 
@@ -73,10 +75,7 @@ def draw_page(lines: tuple[str, ...], *, width: int, height: int, size: int, tur
 
 
 def pages(count: int, *, lines: int = 8, width: int = 480, height: int = 448, size: int = 24) -> list[Page]:
-    """`count` different pages of `lines` lines each; on every page two lines are upside down.
-
-    The recognizer was trained on Chinese print and likes to drop the spaces beside English punctuation; these lines avoid it.
-    """
+    """`count` different pages of `lines` lines each; on every page two lines are upside down."""
     made = []
     for number in range(count):
         texts = (*_TEXTS[number % len(_TEXTS)], *_TEXTS[(number + 1) % len(_TEXTS)], *_MORE)

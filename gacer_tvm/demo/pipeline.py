@@ -66,7 +66,8 @@ def read_pages(pages: Sequence[Page], characters: Sequence[str], run: Round) -> 
         outputs = run(inputs)
         if turn - 2 in crops:
             done = crops.pop(turn - 2)
-            texts[turn - 2] = ocr.decode(np.asarray(outputs["rec"][0]), characters)[: len(done)]
+            read = ocr.decode(np.asarray(outputs["rec"][0]), characters)[: len(done)]
+            texts[turn - 2] = [text.strip() for text in read]  # a box's margin is sometimes read as a space
         if turn - 1 in crops:
             crops[turn - 1] = ocr.upright(crops[turn - 1], np.asarray(outputs["cls"][0]))
         if turn < len(pages):

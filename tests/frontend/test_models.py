@@ -85,16 +85,23 @@ def _ocr(name: str) -> Path:
 
 
 def _against_runtime(path: Path, inputs: dict[str, np.ndarray], logits: bool = False) -> float:
-    """Largest error against ONNX Runtime; of the logits where the results are probabilities of a sigmoid."""
-    pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    """Largest error against ONNX Runtime; of what goes into the last sigmoid where the results are its probabilities.
+
+    Where a sigmoid saturates, runtimes agree to a few ulp of 1 only, and some flush to zero.
+    """
+    onnx = pytest.importorskip("onnx", reason="the onnx extra is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    model = onnx.load(path)
+    if logits:
+        (last,) = (node for node in model.graph.node if model.graph.output[0].name in node.output)
+        assert last.op_type == "Sigmoid"
+        del model.graph.output[:]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(last.input[0], onnx.TensorProto.FLOAT, None))
     options = runtime.SessionOptions()
     options.log_severity_level = 4
-    expected = runtime.InferenceSession(str(path), options).run(None, inputs)
-    tenant = Tenant.from_onnx(path, {name: array.shape for name, array in inputs.items()})
+    expected = runtime.InferenceSession(model.SerializeToString(), options).run(None, inputs)
+    tenant = Tenant.from_onnx(model, {name: array.shape for name, array in inputs.items()})
     found = list(run(tenant, inputs).values())
-    if logits:
-        found, expected = ([np.log(np.maximum(v, 1e-12) / (1 - v + 1e-7)) for v in values] for values in (found, expected))
     return max(largest_error(array, value) for array, value in zip(found, expected, strict=True))
 
 
