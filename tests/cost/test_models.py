@@ -15,8 +15,10 @@ from gacer_tvm.errors import SearchError
 from gacer_tvm.graph.model import LaunchShape
 from gacer_tvm.graph.synthetic import Layer, make_graph, random_graph
 
+from ..devices import cpu
+
 H200 = Device.named("nvidia-h200")
-CPU = dataclasses.replace(Device.host_cpu(), units=4)
+CPU = cpu(4)
 BATCH = 8
 
 

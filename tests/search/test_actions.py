@@ -24,7 +24,9 @@ from gacer_tvm.search.seeds import baselines, seeds, wrapped
 from gacer_tvm.search.space import budget_cores, make_space
 from gacer_tvm.sim import Simulator
 
-CPU = dataclasses.replace(Device.host_cpu(), name="cpu", units=4)
+from ..devices import cpu
+
+CPU = cpu(4)
 GPU = Device.named("nvidia-h200")
 DEVICES = {"cpu": CPU, "gpu": GPU}
 

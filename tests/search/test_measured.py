@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -13,8 +11,10 @@ from gacer_tvm.search import InfeasibleError, search
 from gacer_tvm.search.measured import rows_of, search_measured
 from gacer_tvm.sim import simulate
 
+from ..devices import cpu
+
 GPU = Device.named("nvidia-titan-v")
-CPU = dataclasses.replace(Device.host_cpu(), name="cpu", units=2)
+CPU = cpu(2)
 
 
 class _Truth:
@@ -47,9 +47,10 @@ def test_chunks_that_do_not_pay_are_found_out(device: Device) -> None:
     result, _ = search_measured(graph, device, measure, known, seed=1, **budgets)
     naive = search(graph, device, RecordedCost(known), seed=1, **budgets)
     # What it promises is what the device does (the schedule rests on measurements alone); the naive one promises
-    # too much.
+    # too much. Neither search is exhaustive: by luck the naive one may end a little lower.
     assert simulate(result.best, graph, device, truth).makespan == pytest.approx(result.seconds, rel=1e-9)
-    assert simulate(naive.best, graph, device, truth).makespan >= result.seconds * (1 - 1e-9)
+    assert simulate(naive.best, graph, device, truth).makespan >= naive.seconds * (1 - 1e-9)
+    assert simulate(naive.best, graph, device, truth).makespan >= result.seconds * 0.99
     assert len(asked) == len(set(asked)), "measured twice"
     assert asked, "nothing new was tried"
 

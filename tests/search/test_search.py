@@ -23,7 +23,9 @@ from gacer_tvm.search.exhaustive import best_of_all, count_schedules
 from gacer_tvm.search.objective import Objective
 from gacer_tvm.sim import Simulator, simulate
 
-CPU = dataclasses.replace(Device.host_cpu(), name="cpu", units=4)
+from ..devices import cpu
+
+CPU = cpu(4)
 GPU = Device.named("nvidia-titan-v")
 DEVICES = {"cpu": CPU, "gpu": GPU}
 QUICK = {"time_budget_s": None, "evaluations": 400}

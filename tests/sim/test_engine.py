@@ -17,9 +17,10 @@ from gacer_tvm.schedule import Schedule, Stream, TenantSchedule, Wait, check, ma
 from gacer_tvm.search.edit import issue_order
 from gacer_tvm.sim import Simulator, simulate
 
+from ..devices import cpu
 from .naive import naive
 
-CPU = dataclasses.replace(Device.host_cpu(), name="cpu", units=3)
+CPU = cpu(3)
 GPU = Device.named("nvidia-titan-v")
 
 DEVICES = {"cpu": CPU, "gpu": GPU}
