@@ -37,11 +37,11 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
-def _evaluate(call: Any, arguments: list[Any]) -> np.ndarray | None:
+def _evaluate(call: Any, arguments: list[Any]) -> Any:
     """The value of an operator on constants, or None if it is not one of the common ones."""
     name = str(call.op.name).removeprefix("relax.")
     arrays = [a.value.numpy() if isinstance(a, expr_ir.GenericConst) else a for a in arguments]
-    first = arrays[0] if arrays else None
+    first: Any = arrays[0]
     if name in _UNARY:
         return _UNARY[name](first)
     if name in _BINARY:
@@ -116,4 +116,4 @@ def _constant(value: Any) -> Any:
         return None
     if array is None:
         return None
-    return relax.const(np.ascontiguousarray(array).reshape(array.shape), str(value.ty.dtype))
+    return as_constant(np.asarray(array), str(value.ty.dtype))

@@ -31,7 +31,8 @@ def convolutions(draw: Any) -> dict[str, Any]:
     stride = (draw(st.sampled_from([1, 1, 2, 3])), draw(st.sampled_from([1, 1, 2])))
     dilation = draw(st.sampled_from([1, 1, 1, 2]))
     pad = draw(st.tuples(*(st.integers(0, 2) for _ in range(4))))
-    size = (draw(st.integers(6, 19)), draw(st.integers(6, 31)))
+    windows = [(k - 1) * dilation + 1 for k in kernel]
+    size = tuple(draw(st.integers(max(6, w), most)) for w, most in zip(windows, (19, 31)))
     return {
         "shape": (draw(st.sampled_from([1, 1, 2, 3])), channels, *size),
         "weight": (outputs, channels // groups, *kernel),

@@ -32,6 +32,14 @@ def test_the_structure_decides_the_rule() -> None:
     assert rules.schedule(_one(module([(4, 100)], lambda x: op.argmax(x, 1))), TARGET).rule == "plain"
 
 
+def test_loops_of_the_author_are_kept_and_no_rule_fails_on_them() -> None:
+    func = _one(module([(3, 50, 40)], lambda x: op.cumsum(x, 1)))
+    made = rules.schedule(func, TARGET)
+    assert made.rule == "as written" and made.failures == ()
+    arrays = drawn(func)
+    np.testing.assert_allclose(run(made.func, arrays)[-1], np.cumsum(arrays[0], 1), rtol=1e-4, atol=1e-4)
+
+
 def test_names_do_not_matter() -> None:
     func = _one(module([(4, 100)], lambda x: op.nn.softmax(x, -1))).with_attr("global_symbol", "conv2d_matmul")
     assert rules.schedule(func, TARGET).rule == "rows"

@@ -7,14 +7,19 @@ from functools import partial
 
 from ..._tvm import tir, tvm
 from . import cuda
-from .base import NotApplicable, Rule, Scheduled, machine
-from .fallback import plain
+from .base import Machine, NotApplicable, Rule, Scheduled, machine
+from .fallback import as_written, plain
 from .rows import rows
 from .tiled import tiled
 
 __all__ = ["Scheduled", "schedule"]
 
-_CPU_RULES: tuple[tuple[str, Rule], ...] = (("rows", rows), ("tiled", tiled), ("plain", plain))
+_CPU_RULES: tuple[tuple[str, Rule], ...] = (
+    ("rows", rows),
+    ("tiled", tiled),
+    ("as written", as_written),
+    ("plain", plain),
+)
 
 
 def schedule(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> Scheduled:
@@ -49,8 +54,12 @@ def schedule(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> S
 def _rules(target: tvm.target.Target, cores: int) -> list[tuple[str, Callable[[tir.PrimFunc], tir.PrimFunc]]]:
     if target.kind.name == "llvm":
         figures = machine(target, cores)
-        return [(name, partial(rule, machine=figures)) for name, rule in _CPU_RULES]
+        return [(name, _on(rule, figures)) for name, rule in _CPU_RULES]
     return [(f"dlight.{name}", partial(cuda.apply, name, target=target)) for name in cuda.NAMES]
+
+
+def _on(rule: Rule, figures: Machine) -> Callable[[tir.PrimFunc], tir.PrimFunc]:
+    return lambda func: rule(func, figures)
 
 
 def _like(func: tir.PrimFunc, made: tir.PrimFunc) -> tir.PrimFunc:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..._tvm import Analyzer, expr_ir, tir, tvm, tvm_ffi
-from .program import loads, op_name, shape_of, substitute
+from .program import op_name, shape_of, substitute
 
 __all__ = ["decide", "identity_of", "int64", "operations", "split_guards", "stride", "uses", "variables"]
 

@@ -1,16 +1,29 @@
-"""The last CPU rule, for any function TVM can schedule: parallel outer and vector inner loops if legal."""
+"""The last CPU rules: loops that their author wrote are kept, any others made parallel and vectorized where legal."""
 
 from __future__ import annotations
 
 import contextlib
 
-from ..._tvm import tir, tvm
-from .base import Machine
+from ..._tvm import s_tir, tir, tvm
+from .base import Machine, NotApplicable
 
-__all__ = ["plain"]
+__all__ = ["as_written", "plain"]
 
 # Below this many innermost iterations the launch of the thread pool (about 5 us) costs more than it saves.
 _PARALLEL_WORK = 32768
+
+
+def as_written(func: tir.PrimFunc, machine: Machine) -> tir.PrimFunc:
+    """Keep a function that is one block of its author's own loops (scans, sorts), often parallel already.
+
+    Raises
+    ------
+    NotApplicable
+        If the function is a sequence of blocks under a root, as schedules need it.
+    """
+    if isinstance(func.body, s_tir.SBlockRealize) and str(func.body.block.name_hint) == "root":
+        raise NotApplicable("its blocks can be scheduled")
+    return func
 
 
 def plain(func: tir.PrimFunc, machine: Machine) -> tir.PrimFunc:

@@ -91,14 +91,13 @@ def fold(
     left = width
     while left > 1:
         # An odd number of vectors folds its last one into the first.
-        keep = left // 2 if left > lanes and (left // lanes) % 2 == 0 or left <= lanes else left - lanes
+        keep = left // 2 if left <= lanes or (left // lanes) % 2 == 0 else left - lanes
         moved = left - keep
-        halves.append(
-            each(
-                nest.segments(moved, lanes),
-                lambda i, o, k=keep: combined(i * int64(width) + o, nest.load(acc, i * int64(width) + int64(k) + o)),
-            )
-        )
+
+        def folded(i: Any, o: Any, k: int = keep) -> Any:
+            return combined(i * int64(width) + o, nest.load(acc, i * int64(width) + int64(k) + o))
+
+        halves.append(each(nest.segments(moved, lanes), folded))
         left = keep
     finish = nest.loop(count, lambda i: nest.store(done, nest.load(acc, i * int64(width)), i), "unrolled", "row")
     return nest.local([acc, done], nest.sequence([start, outer(sweep), *halves, finish, use(done)]))

@@ -141,7 +141,7 @@ def _pow(r: _Replacer, x: Any, y: Any) -> Any:
     return tir.pow(x, y)
 
 
-_TABLE = {
+_TABLE: dict[str, Any] = {
     "exp": _exp,
     "tanh": lambda r, x: _rational(r, _TANH, 9.0, x),
     "erf": lambda r, x: _rational(r, _ERF, 3.925, x),

@@ -70,7 +70,7 @@ def rows(func: tir.PrimFunc, machine: Machine) -> tir.PrimFunc:
         made = [_phase(phase, row, scratch, shared, machine) for phase in parts]
         return nest.local([b for b, _ in scratch.values()], nest.sequence(made), "row")
 
-    parallel = work * 4 > _SERIAL * 4 and total > 1
+    parallel = work > _SERIAL and total > 1
     if not parallel:
         return nest.function(func, nest.loop(total, one, name="row"), [])
     # Blocks of rows: enough of them to share, none so small that handing it out is the work.
@@ -117,7 +117,7 @@ def _at(load: Any, position: int, axis: Axis) -> bool:
     if position >= len(load.indices):
         return False
     index = load.indices[position]
-    return isinstance(index, expr_ir.Var) and index.same_as(axis.var) or axis.extent == 1
+    return axis.extent == 1 or (isinstance(index, expr_ir.Var) and index.same_as(axis.var))
 
 
 def _phase(phase: Phase, row: list[Any], scratch: dict[Any, Any], shared: int, machine: Machine) -> Any:

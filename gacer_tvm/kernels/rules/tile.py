@@ -69,7 +69,7 @@ class Plan:
 
 def emit(phase: Phase, plan: Plan) -> Any:
     """The loop nest of `phase`, tiled as `plan` says."""
-    return _Tiler(phase, plan).nest()
+    return _Tiler(phase, plan).loops()
 
 
 class _Tiler:
@@ -89,7 +89,7 @@ class _Tiler:
 
     # Loops outside the tile.
 
-    def nest(self) -> Any:
+    def loops(self) -> Any:
         plan = self.plan
         width = plan.vectors * plan.lanes
         self.v_full, self.v_tail = divmod(self.v.extent, width)
@@ -160,9 +160,11 @@ class _Tiler:
         starts = [(s, min(rows, extent - s)) for s in range(0, extent, rows)]
         edges = [g for g in self.guards if uses(g, self.r.var)]
 
+        row = self.r.var
+
         def clear(tile: tuple[int, int]) -> bool:
             ranges = {a.var: (0, a.extent) for a in (*self.phase.axes, *self.phase.reduce)}
-            ranges[self.r.var] = tile
+            ranges[row] = tile
             return tile[1] == rows and all(decide(g, ranges) for g in edges)
 
         if edges:
@@ -215,7 +217,7 @@ class _Tiler:
         done = nest.buffer(rows * width, str(phase.result.ty.dtype), "done", "local") if rolled else acc
 
         def move(i: Any, offset: Any, _: int) -> Any:
-            _, slot = place(i, offset)
+            slot = place(i, offset)[1]
             return nest.store(done, nest.load(acc, slot), slot)
 
         def finish(i: Any, offset: Any, _: int) -> Any:
@@ -283,7 +285,7 @@ class _Tiler:
     def _all_rows(
         self, r0: Any, rows: int, ks: dict[Any, Any], at: dict[Any, Any], edges: list[Any], update: Any
     ) -> Any:
-        if not edges:
+        if self.r is None or not edges:
             return nest.loop(rows, lambda i: update(i, ks), "unrolled", "row")
         # Rows next to each other mostly share their fate: one unrolled loop for each stretch of them.
         fates: list[tuple[Any, int, int]] = []
@@ -295,7 +297,11 @@ class _Tiler:
                 fates.append((fate, i, i + 1))
         parts = []
         for fate, begin, end in fates:
-            body = nest.loop(end - begin, lambda i, b=begin: update(i + int64(b), ks), "unrolled", "row")
+
+            def stretch(i: Any, first: int = begin) -> Any:
+                return update(i + int64(first), ks)
+
+            body = nest.loop(end - begin, stretch, "unrolled", "row")
             parts.append(nest.when(fate, body))
         return nest.sequence(parts)
 
