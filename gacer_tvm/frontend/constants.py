@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .._tvm import relax, tvm
+from .._tvm import relax, tvm, tvm_ffi
 
-__all__ = ["as_constant", "value_of"]
+__all__ = ["as_constant", "shared_constant", "value_of"]
 
 _BLOCK = 256
+# What TVM's allocator gives on a CPU, in bytes (include/tvm/runtime/device_api.h, kAllocAlignment).
+_ALIGNMENT = 64
 
 
 def value_of(expr: Any) -> np.ndarray | None:
@@ -38,6 +40,18 @@ def as_constant(array: np.ndarray, dtype: str | None = None) -> Any:
     except (BufferError, RuntimeError):
         return relax.const(np.ascontiguousarray(array).reshape(array.shape), dtype or str(array.dtype))
     _copy(target, array)
+    return relax.const(tensor)
+
+
+def shared_constant(array: np.ndarray) -> Any:
+    """A Relax constant that shares the memory of an array nobody writes to any more; a copy where it cannot be shared.
+
+    Kernels read whole vectors, so memory that does not start where TVM's own would start is copied.
+    """
+    try:
+        tensor = tvm_ffi.from_dlpack(array, require_alignment=_ALIGNMENT, require_contiguous=True)
+    except (BufferError, RuntimeError, TypeError, ValueError):
+        return as_constant(array)
     return relax.const(tensor)
 
 

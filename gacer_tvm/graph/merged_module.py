@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._tvm import relax
+from ..frontend.constants import shared_constant
 from .model import Buffer, MultiTenantGraph, TenantInfo
 
 __all__ = ["TENANTS", "make_module", "symbols_of"]
@@ -69,7 +70,7 @@ class _Builder:
             if buffer.root != index:
                 self.values[index] = self.builder.emit(relax.op.reshape(self._value(buffer.root), buffer.shape))
             else:
-                self.values[index] = relax.const(self.graph.constants[index], buffer.dtype)
+                self.values[index] = shared_constant(self.graph.constants[index])
         return self.values[index]
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .._tvm import expr_ir, relax, tir, tvm, tvm_ffi
+from ..frontend.constants import as_constant, value_of
 from .packing import embed, pack
 from .rules.access import uses, variables
 from .rules.base import NotApplicable
@@ -122,8 +123,7 @@ class _Rewrite:
 
     def _in_last(self, argument: Any) -> Any:
         if isinstance(argument, expr_ir.GenericConst):
-            array = argument.value.numpy()
-            return relax.const(np.ascontiguousarray(np.moveaxis(array, 1, -1)), str(array.dtype))
+            return as_constant(np.moveaxis(value_of(argument), 1, -1))
         if argument not in self.last:
             self.last[argument] = self.builder.emit(_to_last(self.first[argument]))
         return self.last[argument]
@@ -240,7 +240,7 @@ def _permuted(program: Program, moved: set[Any]) -> Program:
     for buffer in moved:
         shape = [*buffer.ty.shape]
         renewed[buffer] = tir.decl_buffer(
-            [shape[0], *shape[2:], shape[1]], str(buffer.ty.dtype), str(buffer.name), scope=buffer.scope()
+            [shape[0], *shape[2:], shape[1]], str(buffer.ty.dtype), str(buffer.name), scope=buffer.scope(), layout=None
         )
 
     def load(node: Any) -> Any:

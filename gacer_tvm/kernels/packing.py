@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._tvm import Analyzer, expr_ir, relax, tir, tvm_ffi
+from .._tvm import Analyzer, expr_ir, tir, tvm_ffi
+from ..frontend.constants import as_constant, value_of
 from .rules.access import int64, variables
 from .rules.program import Axis, Program, Stage, loads, shape_of, substitute
 
@@ -29,8 +30,10 @@ def embed(program: Program, arguments: tuple[Any, ...]) -> tuple[Program, tuple[
     for param, argument in zip(program.params, arguments, strict=False):
         if not isinstance(argument, expr_ir.GenericConst) or str(param.ty.dtype) not in _NUMBERS:
             continue
+        if math.prod(shape_of(param)) != 1:
+            continue
         array = argument.value.numpy()
-        if array.size == 1 and _is_round(float(array.reshape(()))):
+        if _is_round(float(array.reshape(()))):
             numbers[param] = tir.const(array.reshape(()).item(), str(param.ty.dtype))
     if not numbers:
         return program, arguments
@@ -83,17 +86,17 @@ def pack(program: Program, arguments: tuple[Any, ...], channel: Any) -> tuple[Pr
         used = [v for o in owners for v in o]
         if any(len(o) > 1 for o in owners) or len(set(used)) != len(used) or channel not in used:
             continue
-        packed, indices = _repack(arguments[at].value.numpy(), load, owners, stage, channel, extents)
+        packed, indices = _repack(value_of(arguments[at]), load, owners, stage, channel, extents)
         if packed is None:
             continue
         buffer = tir.decl_buffer(
-            [int64(d) for d in packed.shape], str(load.source.ty.dtype), str(load.source.name)
+            [int64(d) for d in packed.shape], str(load.source.ty.dtype), str(load.source.name), layout=None
         )
         renewed = tir.BufferLoad(buffer, indices)
         stage = replace(stage, value=_replace(stage.value, load.source, renewed))
         params = tuple(buffer if p.same_as(load.source) else p for p in program.params)
         program = replace(program, params=params, stages=(*program.stages[:-1], stage))
-        values[at] = relax.const(packed, str(packed.dtype))
+        values[at] = as_constant(packed)
     return program, tuple(values)
 
 
@@ -124,7 +127,10 @@ def _repack(
     array: np.ndarray, load: Any, owners: list[set[Any]], stage: Stage, channel: Any, extents: dict[Any, int]
 ) -> tuple[np.ndarray | None, list[Any]]:
     for d, (index, owner) in enumerate(zip(load.indices, owners, strict=True)):
-        array = np.take(array, _positions(index, owner, extents), axis=d)
+        positions = _positions(index, owner, extents)
+        # A take copies; most operands are read from end to end.
+        if not np.array_equal(positions, np.arange(array.shape[d])):
+            array = np.take(array, positions, axis=d)
     dims = [next(iter(o)) if o else None for o in owners]
     array = array.reshape([n for n, v in zip(array.shape, dims, strict=True) if v is not None])
     held = [v for v in dims if v is not None]
@@ -137,13 +143,14 @@ def _repack(
         return None, []
     array = array.transpose([held.index(v) for v in order])
     if extents[channel] <= _NARROW:
-        return np.ascontiguousarray(array), order
+        return array, order
     panels = -(-extents[channel] // _PANEL)
     padding = [(0, 0)] * (array.ndim - 1) + [(0, panels * _PANEL - extents[channel])]
-    array = np.pad(array, padding).reshape([*array.shape[:-1], panels, _PANEL])
+    array = np.pad(array, padding) if padding[-1][1] else array
+    array = array.reshape([*array.shape[:-1], panels, _PANEL])
     array = np.moveaxis(array, -2, len(batch))
     panel, lane = channel // int64(_PANEL), channel % int64(_PANEL)
-    return np.ascontiguousarray(array), [*batch, panel, *(a.var for a in reduce), lane]
+    return array, [*batch, panel, *(a.var for a in reduce), lane]
 
 
 def _positions(index: Any, owner: set[Any], extents: dict[Any, int]) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gacer_tvm._tvm import relax
@@ -82,6 +82,14 @@ def _ours(p: dict[str, Any]) -> Any:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+# One channel out: the result goes back by a reshape, which fuses only with a buffer that has no layout.
+@example(
+    {
+        "shape": (1, 1, 6, 6), "weight": (1, 1, 1, 3), "strides": (1, 1), "padding": (0, 0, 0, 0), "dilation": 1,
+        "groups": 1, "epilogue": "residual",
+    },
+    0,
+)  # fmt: skip
 @given(convolutions(), st.integers(0, 1000))
 def test_convolution_is_pytorchs(p: dict[str, Any], seed: int) -> None:
     rng = np.random.default_rng(seed)
