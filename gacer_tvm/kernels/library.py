@@ -21,6 +21,9 @@ from . import cubin, rules
 from .chunk import with_offset
 from .launch_shape import launch_shape, with_device_figures
 from .request import KernelRequest, request
+from .rules.base import NotApplicable
+from .rules.cuda import check_bound
+from .rules.cuda import threads as cuda_threads
 from .store import KernelStore
 from .target import is_cuda
 from .workspace import Workspace, lift_workspaces
@@ -186,7 +189,7 @@ class KernelLibrary:
         made = [(wanted, *self._schedule(wanted)) for wanted in part]
         try:
             self._finish(made)
-        except (RuntimeError, ValueError, TypeError):
+        except (RuntimeError, ValueError, TypeError, NotApplicable):
             # One bad kernel must not take the others with it: find it, and give it its plain loops.
             for one in made:
                 self._compile_one(one)
@@ -197,24 +200,35 @@ class KernelLibrary:
         wanted, _, rule, failures = made
         try:
             self._finish([made])
-        except (RuntimeError, ValueError, TypeError) as error:
+        except (RuntimeError, ValueError, TypeError, NotApplicable) as error:
             reason = _first_line(error)
-            plain = wanted.func if wanted.items == wanted.batch else with_offset(wanted.func, wanted.rows, wanted.batch)
-            plain = plain.with_attr("global_symbol", wanted.symbol)
             try:
-                self._finish([(wanted, plain, "unscheduled", (*failures, (rule, reason)))])
-            except (RuntimeError, ValueError, TypeError) as last:
+                plain, last_rule = self._plain(wanted)
+                self._finish([(wanted, plain, last_rule, (*failures, (rule, reason)))])
+            except (RuntimeError, ValueError, TypeError, NotApplicable) as last:
                 names = sorted({k for k, r in self._requests.items() if r.key == wanted.key})
                 raise GraphError(
                     f"kernel {names[0][0] if names else wanted.symbol} for {wanted.items} of {wanted.batch} items cannot be "
                     f"compiled for {self.target}: {reason}; without a schedule: {_first_line(last)}"
                 ) from last
 
+    def _plain(self, wanted: KernelRequest) -> tuple[Any, str]:
+        """The kernel without a clever schedule: on a CPU the loops as they are, on CUDA a thread an element."""
+        func, rule = wanted.func, "unscheduled"
+        if is_cuda(self.target):
+            func, rule = cuda_threads(func), "threads"
+        if wanted.items != wanted.batch:
+            func = with_offset(func, wanted.rows, wanted.batch)
+        return func.with_attr("global_symbol", wanted.symbol), rule
+
     def _finish(self, made: list[_Made]) -> None:
         """Compile scheduled functions in one module, store it, and take its kernels into the library."""
         cuda = is_cuda(self.target)
         if cuda:
             cubin.install()
+            for _, func, rule, _ in made:
+                # TVM would make host code of the rest, which crashes on its first access to device memory.
+                check_bound(func, rule)
         lifted = [lift_workspaces(func) if cuda else (func, ()) for _, func, _, _ in made]
         functions = {wanted.symbol: func for (wanted, _, _, _), (func, _) in zip(made, lifted)}
         with self.target:

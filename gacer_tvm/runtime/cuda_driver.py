@@ -146,6 +146,7 @@ class CudaDriver:
         self._timed = EventOptions(timing_enabled=True)
         self._host = LegacyPinnedMemoryResource()
         self._builders: dict[int, Any] = {}
+        self._own = self.stream()
         self._set_stream = _stream_setter(self.tvm_device)
 
     def stream(self) -> Any:
@@ -202,7 +203,10 @@ class CudaDriver:
         size = max(nbytes, ALIGN)
         self._device.set_current()
         address = int(self._check(self._cu.cuMemAlloc(size), f"allocate {size / 2**20:.1f} MiB"))
-        self._check(self._cu.cuMemsetD8(address, 0, size))
+        # Not cuMemsetD8: that returns before it is done and runs on the default stream, for which ours do not wait; it
+        # would come over what is copied here first.
+        self._check(self._cu.cuMemsetD8Async(address, 0, size, self._own.handle))
+        self._own.sync()
         return Allocation(address, size, self)
 
     def free(self, allocation: Allocation) -> None:

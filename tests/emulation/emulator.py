@@ -63,6 +63,8 @@ def compile_kernels(source: str) -> bytes:
         )
     # Dynamic shared memory has the size that the launch says; here it always has the most.
     source = re.sub(r"extern __shared__ (?:alignas\(\d+\) )?(\w+) (\w+)\[\];", r"alignas(1024) static \1 \2[232448];", source)
+    # g++ wants the alignment before the word that becomes `static`.
+    source = re.sub(r"__shared__ (alignas\(\d+\)) ", r"\1 __shared__ ", source)
     text = '#include "emulated_device.h"\n' + source + "\n" + "".join(entries)
     with tempfile.TemporaryDirectory() as folder:
         file, made = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")

@@ -3,10 +3,14 @@
 // "Machine code" is a shared object. What is issued to a stream runs at once, in the order of issue; what is issued while
 // a stream is captured becomes a graph, which runs when it is launched. Refused, as the driver refuses it: loading modules,
 // taking memory and waiting on the host while this thread captures, waiting for events that were captured, captures that
-// are not joined. Every call that matters is a line of $EMULATED_CUDA_LOG.
+// are not joined. Device memory cannot be touched from the host: it is mapped only while something of the device's runs.
+// What the driver may do late is done late: a memset on the default stream happens when something waits for it. Every call that matters is a line of $EMULATED_CUDA_LOG.
 #include <dlfcn.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdarg>
 #include <cstdint>
@@ -17,6 +21,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #define API extern "C" __attribute__((visibility("default")))
@@ -59,6 +64,7 @@ struct Function {
   void (*run)(void**, const unsigned*, const unsigned*);
   const int* sizes;
   int count;
+  int dynamic = 49152;
 };
 struct Module {
   void* handle;
@@ -102,9 +108,56 @@ Result refuse(const char* what) {
   note("refused %s while capturing", what);
   return CAPTURE_UNSUPPORTED;
 }
+// The device's memory: one range of addresses, without access from the host.
+const size_t DEVICE_BYTES = size_t(16) << 30;
+char* device_base = nullptr;
+size_t device_used = 0;
+std::map<void*, size_t> device_pieces;
+std::multimap<size_t, void*> device_free;
+void* take(size_t bytes) {
+  size_t size = (std::max<size_t>(bytes, 1) + 4095) / 4096 * 4096;
+  if (!device_base) {
+    void* mapped = mmap(nullptr, DEVICE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    device_base = static_cast<char*>(mapped);
+  }
+  void* place;
+  auto again = device_free.find(size);
+  if (again != device_free.end()) {
+    place = again->second;
+    device_free.erase(again);
+  } else {
+    if (device_used + size > DEVICE_BYTES) return nullptr;
+    place = device_base + device_used;
+    device_used += size;
+  }
+  device_pieces[place] = size;
+  return place;
+}
+bool on_device(const void* place) {
+  const char* at = static_cast<const char*>(place);
+  return device_base && at >= device_base && at < device_base + device_used;
+}
+int depth = 0;
+void access(bool granted) {
+  if (device_used) mprotect(device_base, device_used, granted ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+void perform(const std::function<void()>& run) {
+  if (depth++ == 0) access(true);
+  run();
+  if (--depth == 0) access(false);
+}
+// Issued to the default stream, which the runtime's streams do not wait for.
+std::vector<std::function<void()>> late;
+void settle() {
+  std::vector<std::function<void()>> now;
+  now.swap(late);
+  for (auto& run : now) perform(run);
+}
 void issue(Stream* stream, std::function<void()> run) {
   if (!stream->capture) {
-    run();
+    if (!(stream->flags & 1)) settle();
+    perform(run);
     return;
   }
   Graph* graph = stream->capture->graph;
@@ -146,7 +199,11 @@ API Result cuCtxGetDevice(int* device) { *device = 0; return OK; }
 API Result cuCtxGetDevice_v2(int* device, void*) { *device = 0; return OK; }
 API Result cuCtxGetId(void*, unsigned long long* id) { *id = 1; return OK; }
 API Result cuCtxGetStreamPriorityRange(int* least, int* greatest) { *least = 0; *greatest = -5; return OK; }
-API Result cuCtxSynchronize() { return capturing() ? refuse("cuCtxSynchronize") : OK; }
+API Result cuCtxSynchronize() {
+  if (capturing()) return refuse("cuCtxSynchronize");
+  settle();
+  return OK;
+}
 
 API Result cuStreamCreateWithPriority(void** stream, unsigned flags, int priority) {
   *stream = new Stream{++streams_made, flags, priority};
@@ -163,6 +220,7 @@ API Result cuStreamGetPriority(void* stream, int* priority) { *priority = of(str
 API Result cuStreamSynchronize(void* stream) {
   if (capturing() || of(stream)->capture) return refuse("cuStreamSynchronize");
   note("synchronize %d", of(stream)->number);
+  if (!(of(stream)->flags & 1)) settle();
   return OK;
 }
 API Result cuStreamQuery(void*) { return OK; }
@@ -266,30 +324,40 @@ API Result cuEventElapsedTime(float* milliseconds, void* a, void* b) { return cu
 
 API Result cuMemAlloc_v2(void** place, size_t bytes) {
   if (capturing()) return refuse("cuMemAlloc");
-  *place = std::aligned_alloc(512, (bytes + 511) / 512 * 512);
-  if (*place) std::memset(*place, 0xA5, bytes);
+  *place = take(bytes);
+  if (*place) perform([&] { std::memset(*place, 0xA5, bytes); });
   note("allocate %zu", bytes);
   return *place ? OK : OUT_OF_MEMORY;
 }
 API Result cuMemFree_v2(void* place) {
   note("free");
-  std::free(place);
+  settle();
+  auto piece = device_pieces.find(place);
+  if (piece == device_pieces.end()) return place ? INVALID : OK;
+  device_free.insert({piece->second, place});
+  device_pieces.erase(piece);
   return OK;
 }
-API Result cuMemAllocHost_v2(void** place, size_t bytes) { return cuMemAlloc_v2(place, bytes); }
+API Result cuMemAllocHost_v2(void** place, size_t bytes) {
+  *place = std::aligned_alloc(512, (bytes + 511) / 512 * 512);
+  return *place ? OK : OUT_OF_MEMORY;
+}
 API Result cuMemFreeHost(void* place) { std::free(place); return OK; }
 API Result cuMemGetInfo_v2(size_t* available, size_t* total) { *available = *total = size_t(8) << 30; return OK; }
 API Result cuMemcpyAsync(void* target, const void* source, size_t bytes, void* stream) {
   issue(of(stream), [=] { std::memmove(target, source, bytes); });
   return OK;
 }
-API Result cuMemsetD8_v2(void* place, unsigned char value, size_t bytes) { std::memset(place, value, bytes); return OK; }
+API Result cuMemsetD8_v2(void* place, unsigned char value, size_t bytes) {
+  late.push_back([=] { std::memset(place, value, bytes); });
+  return OK;
+}
 API Result cuMemsetD8Async(void* place, unsigned char value, size_t bytes, void* stream) {
   issue(of(stream), [=] { std::memset(place, value, bytes); });
   return OK;
 }
 API Result cuPointerGetAttribute(void* value, int attribute, void* place) {
-  if (attribute == 2) *static_cast<unsigned*>(value) = 2;          // memory of a device
+  if (attribute == 2) *static_cast<unsigned*>(value) = on_device(place) ? 2 : 1;
   else if (attribute == 9) *static_cast<int*>(value) = 0;          // its ordinal
   else if (attribute == 3 || attribute == 4) *static_cast<void**>(value) = place;
   else *static_cast<int*>(value) = 0;
@@ -330,7 +398,10 @@ API Result cuModuleGetFunction(void** result, void* given, const char* name) {
   *result = &module->functions[name];
   return OK;
 }
-API Result cuFuncSetAttribute(void*, int, int) { return OK; }
+API Result cuFuncSetAttribute(void* given, int attribute, int value) {
+  if (attribute == 8) static_cast<Function*>(given)->dynamic = value;
+  return OK;
+}
 struct LaunchConfig {
   unsigned grid[3], block[3], shared;
   void* stream;
@@ -341,6 +412,8 @@ API Result cuLaunchKernelEx(const LaunchConfig* config, void* given, void** para
   Function* function = static_cast<Function*>(given);
   Stream* stream = of(config->stream);
   if (capturing() && !stream->capture && stream == &legacy) return refuse("a launch on the default stream");
+  unsigned threads = config->block[0] * config->block[1] * config->block[2];
+  if (!threads || threads > 1024 || config->shared > static_cast<unsigned>(function->dynamic)) return INVALID;
   std::vector<std::vector<char>> held;
   for (int n = 0; n < function->count; ++n) {
     const char* value = static_cast<const char*>(parameters[n]);
@@ -376,13 +449,18 @@ API Result cuGraphUpload(void*, void*) { return OK; }
 API Result cuGraphLaunch(void* executable, void* stream) {
   note("launch graph stream %d", of(stream)->number);
   if (of(stream)->capture) return refuse("cuGraphLaunch");
-  for (Node& node : static_cast<Graph*>(executable)->nodes) node.run();
+  settle();
+  perform([&] {
+    for (Node& node : static_cast<Graph*>(executable)->nodes) node.run();
+  });
   return OK;
 }
 API Result cuGraphDestroy(void*) { return OK; }
 API Result cuGraphExecDestroy(void*) { note("destroy graph"); return OK; }
 API Result cuUserObjectCreate(void** object, void*, void (*)(void*), unsigned, unsigned) { *object = &device_storage; return OK; }
 API Result cuUserObjectRelease(void*, unsigned) { return OK; }
+API Result cuUserObjectRetain(void*, unsigned) { return OK; }
+API Result cuGraphReleaseUserObject(void*, void*, unsigned) { return OK; }
 API Result cuGraphRetainUserObject(void*, void*, unsigned, unsigned) { return OK; }
 
 API Result cuGetErrorName(int code, const char** name) {
@@ -394,14 +472,36 @@ API Result cuGetErrorName(int code, const char** name) {
 API Result cuGetErrorString(int code, const char** name) { return cuGetErrorName(code, name); }
 API Result cuTensorMapEncodeTiled() { return UNSUPPORTED; }
 API Result cuGetExportTable(const void**, const void*) { return NOT_FOUND; }
+
+// What the emulation lacks is refused by name when it is called, not when it is looked up.
+namespace {
+const int STUBS = 640;
+char stub_names[STUBS][64];
+template <int n>
+Result refuse_stub() {
+  note("missing %s", stub_names[n]);
+  return UNSUPPORTED;
+}
+template <int... n>
+constexpr std::array<Result (*)(), sizeof...(n)> stubs_of(std::integer_sequence<int, n...>) { return {refuse_stub<n>...}; }
+void* stub(const char* name) {
+  static const auto all = stubs_of(std::make_integer_sequence<int, STUBS>());
+  static int made = 0;
+  for (int n = 0; n < made; ++n)
+    if (!std::strcmp(stub_names[n], name)) return reinterpret_cast<void*>(all[n]);
+  if (made == STUBS) return nullptr;
+  std::snprintf(stub_names[made], sizeof stub_names[made], "%s", name);
+  return reinterpret_cast<void*>(all[made++]);
+}
+}  // namespace
 API Result cuGetProcAddress_v2(const char* name, void** function, int version, uint64_t, int* status) {
   static void* self = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
   void* found = nullptr;
   for (const char* suffix : {"_v3", "_v2", ""}) {
     if (!found) found = dlsym(self ? self : RTLD_DEFAULT, (std::string(name) + suffix).c_str());
   }
+  if (!found) found = stub(name);
   *function = found;
   if (status) *status = found ? 0 : 1;
-  if (!found) note("no function %s", name);
   return found ? OK : NOT_FOUND;
 }

@@ -6,6 +6,8 @@
 typedef int Result;
 API Result cuMemAlloc_v2(void**, size_t);
 API Result cuMemFree_v2(void*);
+API Result cuMemAllocHost_v2(void**, size_t);
+API Result cuMemFreeHost(void*);
 API Result cuMemcpyAsync(void*, const void*, size_t, void*);
 API Result cuStreamCreate(void**, unsigned);
 API Result cuStreamSynchronize(void*);
@@ -39,8 +41,8 @@ API Result cudaGetDeviceProperties(char* properties, int) {
 }
 API Result cudaMalloc(void** place, size_t bytes) { return cuMemAlloc_v2(place, bytes); }
 API Result cudaFree(void* place) { return cuMemFree_v2(place); }
-API Result cudaMallocHost(void** place, size_t bytes) { return cuMemAlloc_v2(place, bytes); }
-API Result cudaFreeHost(void* place) { return cuMemFree_v2(place); }
+API Result cudaMallocHost(void** place, size_t bytes) { return cuMemAllocHost_v2(place, bytes); }
+API Result cudaFreeHost(void* place) { return cuMemFreeHost(place); }
 API Result cudaMemGetInfo(size_t* available, size_t* total) { *available = *total = size_t(8) << 30; return 0; }
 API Result cudaMemcpyAsync(void* target, const void* source, size_t bytes, int, void* stream) {
   return cuMemcpyAsync(target, source, bytes, stream);

@@ -37,7 +37,7 @@ def schedule(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> S
     Returns
     -------
     Scheduled
-        Never fails: the last rule returns the function as it is ("unscheduled").
+        Never fails: what no rule could do is returned as it is ("unscheduled"); on a CPU that still is a kernel.
     """
     failures: list[tuple[str, str]] = []
     for name, rule in _rules(target, cores):
@@ -55,7 +55,8 @@ def _rules(target: tvm.target.Target, cores: int) -> list[tuple[str, Callable[[t
     if target.kind.name == "llvm":
         figures = machine(target, cores)
         return [(name, _on(rule, figures)) for name, rule in _CPU_RULES]
-    return [(f"dlight.{name}", partial(cuda.apply, name, target=target)) for name in cuda.NAMES]
+    dlight = [(f"dlight.{name}", partial(cuda.apply, name, target=target)) for name in cuda.NAMES]
+    return [*dlight, ("threads", cuda.threads)]
 
 
 def _on(rule: Rule, figures: Machine) -> Callable[[tir.PrimFunc], tir.PrimFunc]:

@@ -1,4 +1,8 @@
-"""CUDA kernels by TVM's dlight rules, one function and one rule at a time; a crash costs nothing."""
+"""CUDA kernels by TVM's dlight rules, one function and one rule at a time; a crash costs nothing.
+
+Whatever dlight leaves, `threads` takes: a nest that is not bound to threads would become host code, which crashes on its
+first access to device memory.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from typing import Any
 from ..._tvm import tir, tvm
 from .base import NotApplicable
 
-__all__ = ["NAMES", "apply"]
+__all__ = ["NAMES", "apply", "check_bound", "threads"]
 
 # dlight's order: the specific rules first; its Fallback binds any injective or reduction block to threads.
 NAMES = ("Matmul", "GEMV", "Reduction", "GeneralReduction", "Transpose", "Fallback")
+_THREADS = 128
 
 
 def apply(name: str, func: tir.PrimFunc, target: tvm.target.Target) -> tir.PrimFunc:
@@ -30,10 +35,50 @@ def apply(name: str, func: tir.PrimFunc, target: tvm.target.Target) -> tir.PrimF
     if isinstance(made, list):
         made = made[0]
     scheduled = made.mod["main"]
-    # Host code must not touch device memory: every nest at the top has to be bound to threads.
-    if not all(_bound(nest) for nest in _nests(scheduled)):
-        raise NotApplicable(f"{name} left a loop nest that is not bound to threads")
+    check_bound(scheduled, name)
     return scheduled
+
+
+def check_bound(func: tir.PrimFunc, name: str) -> None:
+    """Refuse a function of which a part would run on the host: every nest at the top has to be bound to threads.
+
+    Raises
+    ------
+    NotApplicable
+        If one is not.
+    """
+    if not all(_bound(nest) for nest in _nests(func)):
+        raise NotApplicable(f"{name} left a loop nest that is not bound to threads")
+
+
+def threads(func: tir.PrimFunc) -> tir.PrimFunc:
+    """One thread for each element that a block computes, its reductions and nested blocks in that thread.
+
+    Raises
+    ------
+    NotApplicable
+        If the function is not blocks in nests of loops that run over their spatial axes first.
+    """
+    sch = tvm.s_tir.Schedule(func)
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        loops = list(sch.get_loops(block))
+        kinds = [var.iter_type for var in sch.get(block).iter_vars]
+        spatial = 0
+        while spatial < min(len(loops), len(kinds)) and kinds[spatial] == tir.IterVar.DataPar:
+            spatial += 1
+        if len(loops) != len(kinds) or any(kind == tir.IterVar.DataPar for kind in kinds[spatial:]):
+            raise NotApplicable("its loops are not those of its block's axes, spatial ones first")
+        if not loops:
+            sch.add_unit_loop(block)
+            loops, spatial = list(sch.get_loops(block)), 1
+        elif not spatial:
+            loops, spatial = [sch.add_unit_loop(loops[0])], 1
+        outer, inner = sch.split(sch.fuse(*loops[:spatial]) if spatial > 1 else loops[0], factors=[None, _THREADS])
+        sch.bind(outer, "blockIdx.x")
+        sch.bind(inner, "threadIdx.x")
+    made = sch.mod["main"]
+    check_bound(made, "threads")
+    return made
 
 
 def _nests(func: tir.PrimFunc) -> list[Any]:

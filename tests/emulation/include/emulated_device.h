@@ -176,12 +176,18 @@ static inline float max(float a, double b) { return std::max(a, float(b)); }
 static inline float min(float a, double b) { return std::min(a, float(b)); }
 static inline long max(long a, int b) { return std::max<long>(a, b); }
 static inline long min(long a, int b) { return std::min<long>(a, b); }
+// glibc declares functions of the device's names for itself.
+#define __expf emulated_expf
+#define __logf emulated_logf
+#define __sinf emulated_sinf
+#define __cosf emulated_cosf
+#define __powf emulated_powf
 static inline float rsqrtf(float a) { return 1.0f / std::sqrt(a); }
-static inline float __expf(float a) { return std::exp(a); }
-static inline float __logf(float a) { return std::log(a); }
-static inline float __sinf(float a) { return std::sin(a); }
-static inline float __cosf(float a) { return std::cos(a); }
-static inline float __powf(float a, float b) { return std::pow(a, b); }
+static inline float emulated_expf(float a) { return std::exp(a); }
+static inline float emulated_logf(float a) { return std::log(a); }
+static inline float emulated_sinf(float a) { return std::sin(a); }
+static inline float emulated_cosf(float a) { return std::cos(a); }
+static inline float emulated_powf(float a, float b) { return std::pow(a, b); }
 static inline float fdividef(float a, float b) { return a / b; }
 static inline float __fdividef(float a, float b) { return a / b; }
 static inline int __float_as_int(float a) {
