@@ -60,7 +60,7 @@ def attempt(step: int, call: Callable[..., T], *args: Any, **options: Any) -> T:
     """Call into the schedule; what it refuses stops the replay at `step`, with TVM's reason in one line."""
     try:
         return call(*args, **options)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError, ArithmeticError) as error:
         raise ReplayStop(first_line(error), step) from error
 
 

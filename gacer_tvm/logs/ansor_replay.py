@@ -16,6 +16,7 @@ from typing import Any
 from .ansor_context import Context, attempt, transform
 from .ansor_state import Iter, ReplayStop, StageState, follow
 from .ansor_structure import change_stages
+from .limits import MAX_UNROLL
 from .steps import Step
 
 __all__ = ["replay_steps"]
@@ -143,7 +144,7 @@ def _mark(context: Context, stage: StageState) -> None:
         if it.annotation != "none":
             attempt(it.annotated_by, _annotate, context, it, loop)
         if it.unroll_max:
-            attempt(-1, sch.annotate, loop, "pragma_auto_unroll_max_step", it.unroll_max)
+            attempt(-1, sch.annotate, loop, "pragma_auto_unroll_max_step", min(it.unroll_max, MAX_UNROLL))
             attempt(-1, sch.annotate, loop, "pragma_unroll_explicit", 1)
 
 

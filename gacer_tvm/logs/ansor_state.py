@@ -250,7 +250,7 @@ class _State:
 
     def _pragma(self, step: Pragma) -> None:
         name, _, value = step.text.partition("$")
-        if name != "auto_unroll_max_step" or not value.isdigit():
+        if name != "auto_unroll_max_step" or not value.isdecimal() or len(value) > 5:
             raise ReplayStop(f"pragma {step.text!r} has no counterpart")
         stage = self._stage(step.stage)
         if stage.iters:

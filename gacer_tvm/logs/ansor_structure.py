@@ -6,6 +6,7 @@ from typing import Any
 
 from .ansor_context import Context, attempt, transform
 from .ansor_state import ReplayStop, StageState, StructuralOp
+from .limits import SCOPES
 
 __all__ = ["change_stages"]
 
@@ -20,6 +21,8 @@ def change_stages(context: Context) -> None:
             raise ReplayStop(
                 "a stage of the fused tail is cached or factored, and the function has no counterpart", op.step
             )
+        if op.kind != "rfactor" and op.scope not in SCOPES:
+            raise ReplayStop(f"memory {op.scope[:40]!r} has no counterpart here", op.step)
         if op.kind == "cache_write":
             _cache_write(context, op)
         elif op.kind == "cache_read":

@@ -16,6 +16,10 @@ __all__ = ["dag_from_text"]
 
 Shape = tuple[int, ...]
 
+_MAX_EXTENT = 1 << 31
+# The largest stride of a window that is looked for.
+_MAX_STRIDE = 64
+
 
 def dag_from_text(text: str, shapes: Sequence[Shape] | None = None, flops: float | None = None) -> Dag:
     """Parse a printed ComputeDAG and work out every extent.
@@ -197,7 +201,7 @@ class _Solver:
                         continue
                     bounds = _interval(expr, {**extents, names[0]: 1})
                     stride = _stride(expr, names[0])
-                    if bounds is None or stride is None:
+                    if bounds is None or stride is None or stride > _MAX_STRIDE:
                         continue
                     largest = dim - bounds[1]
                     choices = [k for k in range(largest, max(largest - stride, 0), -1) if k > 0]
@@ -246,6 +250,8 @@ class _Solver:
         stages: list[Stage] = []
         for index, line in enumerate(self.lines):
             shape = tuple(int(extent or 0) for extent in self.dims[index])
+            if any(not 0 < extent < _MAX_EXTENT for extent in (*shape, *[e or 0 for e in self.reduce[index].values()])):
+                raise DagTextError(f"stage {line.name!r} has an axis of an impossible extent")
             if line.placeholder:
                 stages.append(Placeholder(line.name, shape))
                 continue

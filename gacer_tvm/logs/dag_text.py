@@ -8,6 +8,7 @@ shapes of inputs and output (`dag_extents`).
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ _UNARY = {
 }
 _MAX_DEPTH = 150
 _MAX_LINE = 20_000
+_MAX_DIGITS = 18
 
 
 class DagTextError(ValueError):
@@ -160,8 +162,8 @@ def _parse_line(raw: str, scope: _Scope) -> Line:
         shape = None
         if found.group(2) is not None:
             try:
-                shape = tuple(int(part) for part in found.group(2).split(",") if part.strip())
-            except ValueError as error:
+                shape = tuple(_integer(part.strip()) for part in found.group(2).split(",") if part.strip())
+            except DagTextError as error:
                 raise DagTextError(f"placeholder {found.group(1)!r} has no constant shape") from error
         return Line(found.group(1), True, shape)
     found = _COMPUTE.match(raw)
@@ -185,7 +187,7 @@ def _constant_matrix(body: str) -> tuple[tuple[float, ...], ...] | None:
     found = re.match(r"select\(\(\(floormod\((\w+), (\d+)\) == \d+\) && \(floormod\((\w+), (\d+)\) == \d+\)\)", body)
     if not found:
         return None
-    rows, columns = int(found.group(2)), int(found.group(4))
+    rows, columns = _integer(found.group(2)), _integer(found.group(4))
     if rows == columns:
         matrix = data_matrix(rows)
     elif columns == rows - 2:
@@ -196,7 +198,7 @@ def _constant_matrix(body: str) -> tuple[tuple[float, ...], ...] | None:
         return None
     condition = r"\(\(floormod\(\w+, \d+\) == (\d+)\) && \(floormod\(\w+, \d+\) == (\d+)\)\), (-?[\d.e+-]+)f"
     for row, column, value in re.findall(condition, body):
-        if abs(matrix[int(row) % rows][int(column) % columns] - float(value)) > 1e-4:
+        if abs(matrix[_integer(row) % rows][_integer(column) % columns] - _real(value)) > 1e-4:
             return None
     return matrix
 
@@ -311,15 +313,32 @@ def _number(text: str) -> Num:
     found = re.match(r"(.*?)(h|f|[if]\d+)?$", text)
     digits, suffix = (found.group(1), found.group(2) or "") if found else (text, "")
     if suffix.startswith("i"):
-        return Num(int(digits), f"int{suffix[1:]}")
+        return Num(_integer(digits), f"int{suffix[1:]}")
     if suffix in ("h", "f") or suffix.startswith("f"):
-        value = float(digits)
+        value = _real(digits)
         if suffix == "f" and abs(value) > 3.4028e38:
             value = 3.4028234663852886e38  # the printer rounds float32's largest value up
         return Num(value, {"h": "float16", "f": "float32"}.get(suffix, f"float{suffix[1:]}"))
     if "." in digits or "e" in digits:
-        return Num(float(digits), "float64")
-    return Num(int(digits))
+        return Num(_real(digits), "float64")
+    return Num(_integer(digits))
+
+
+def _integer(text: str) -> int:
+    # Python refuses to read integers of more than 4300 digits; TVM's have 64 bits.
+    if not text.isdecimal() or len(text) > _MAX_DIGITS:
+        raise DagTextError(f"not an integer of 64 bits: {text[:40]!r}")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise DagTextError(f"not a number: {text[:40]!r}") from error
+    if not math.isfinite(value):
+        raise DagTextError(f"not a finite number: {text[:40]!r}")
+    return value
 
 
 def variables(expr: Expr) -> Sequence[str]:

@@ -134,9 +134,9 @@ def _ansor_figures(steps: tuple[Step, ...]) -> dict[str, int]:
     """From the tiling of the main stage: lengths are (virtual threads, threads, inner, inner) for each spatial loop."""
     unroll = max(
         (
-            int(step.text.partition("$")[2] or 0)
+            int(step.text.partition("$")[2])
             for step in steps
-            if isinstance(step, Pragma) and "$" in step.text and step.text.partition("$")[2].isdigit()
+            if isinstance(step, Pragma) and step.text.partition("$")[2].isdecimal()
         ),
         default=0,
     )

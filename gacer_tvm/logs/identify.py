@@ -19,6 +19,7 @@ from .dag_extents import dag_from_text
 from .dag_text import DagTextError, workload_hash
 from .families import candidate_texts
 from .named import named_texts
+from .result import real
 from .steps import Step
 
 __all__ = ["Dictionary", "Identified", "dag_axes", "identify", "load_dictionary"]
@@ -71,8 +72,8 @@ def _dictionary(value: object, path: str) -> Dictionary:
     for key, item in value.items():
         if not isinstance(item, dict) or not isinstance(item.get("dag"), str):
             raise LogError(f'the dictionary {path!r} has no "dag" text for key {key[:80]!r}')
-        flops = item.get("flops")
-        entries[key] = (item["dag"], float(flops) if isinstance(flops, int | float) and flops > 0 else None)
+        flops = real(item.get("flops"))
+        entries[key] = (item["dag"], flops if flops and flops > 0 else None)
     return Dictionary(entries)
 
 

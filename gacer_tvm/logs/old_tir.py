@@ -10,13 +10,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
 
 from gacer_tvm._tvm import s_tir, tir, tvm
 
-__all__ = ["OldTirError", "decode_module", "rebuild_function"]
+from .bounds import OutOfBounds, check_bounds
+
+__all__ = ["OldTirError", "decode_module", "is_hint", "rebuild_function"]
 
 _MAX_DEPTH = 400
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -88,11 +91,35 @@ def rebuild_function(graph: dict[str, Any]) -> Any:
         With what was met.
     """
     try:
-        return _Builder(graph["nodes"]).module(graph.get("root"))
+        function = _Builder(graph["nodes"]).module(graph.get("root"))
+        check_bounds(function)
+        return function
     except OldTirError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError) as error:
+    except OutOfBounds as reason:
+        raise OldTirError(f"the saved function is not safe to run: {reason}") from reason
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+        AssertionError,  # TVM's constructors assert that types agree
+    ) as error:
         raise OldTirError(f"the saved module is malformed ({type(error).__name__})") from error
+
+
+def is_hint(name: str) -> bool:
+    """Whether an annotation means nothing to code generators: a pragma could have code of its own linked in."""
+    return not name.startswith("pragma")
+
+
+def _plain_name(name: str, otherwise: str) -> str:
+    """Names of buffers and variables stand in generated source: letters, digits and underscores only."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:64]
+    return plain if plain and not plain[0].isdigit() else f"{otherwise}_{plain}".rstrip("_")
 
 
 class _Builder:
@@ -212,6 +239,8 @@ class _Builder:
         found: dict[str, Any] = {}
         for key, value in self.pairs(index):
             name = key if isinstance(key, str) else self.text(key)
+            if not is_hint(name):
+                raise OldTirError(f"a block is annotated with {name[:60]!r}")
             if self.kind(value) == "runtime.String":
                 found[name] = self.text(value)
             elif self.kind(value) == "IntImm":
@@ -250,7 +279,7 @@ class _Builder:
         shape = self.all(attrs["shape"])
         if not all(isinstance(extent, tir.IntImm) for extent in shape):
             raise OldTirError("the function has dynamic shapes")
-        name = self.text(attrs["name"]) or "buffer"
+        name = _plain_name(self.text(attrs["name"]), "buffer")
         return tir.decl_buffer(shape, attrs["dtype"], name, scope="" if scope == "global" else scope, layout=None)
 
     def _bufferregion(self, attrs: dict[str, str]) -> Any:
@@ -266,7 +295,7 @@ class _Builder:
         return tir.IterVar(self.build(attrs["dom"]), self.build(attrs["var"]), kind)
 
     def _var(self, attrs: dict[str, str]) -> Any:
-        return tir.Var(self.text(attrs["name"]) or "v", attrs["dtype"])
+        return tir.Var(_plain_name(self.text(attrs["name"]), "v"), attrs["dtype"])
 
     def _bufferload(self, attrs: dict[str, str]) -> Any:
         return tir.BufferLoad(self.build(attrs["buffer"]), self.all(attrs["indices"]))

@@ -7,6 +7,7 @@ from typing import Any
 
 from gacer_tvm._tvm import s_tir
 
+from .ansor_context import attempt
 from .ansor_replay import replay_steps
 from .ansor_state import ReplayStop
 from .dag import Dag, Placeholder
@@ -14,6 +15,7 @@ from .dag_match import match
 from .dag_of_tir import NotADag, TirDag, dag_of_tir
 from .dag_te import block_names, prim_func_of
 from .identify import Dictionary, dag_axes, identify
+from .limits import too_much_code
 from .record import LogRecord, MetaTrace
 from .steps import AnsorSchedule
 from .verify import Check, verify_schedule
@@ -80,7 +82,7 @@ def replay_ansor(
     assert isinstance(record.schedule, AnsorSchedule)
     try:
         found = identify(record.workload, record.schedule.steps, dictionary)
-        function = prim_func_of(found.dag)
+        function = attempt(-1, prim_func_of, found.dag)
         schedule = s_tir.Schedule(function)
         axes, steps = dag_axes(found.dag), record.schedule.steps
         replay_steps(schedule, _places(found.dag), axes, steps, on_cpu=crosses(record, target))
@@ -167,6 +169,9 @@ def checked(
     """A finished replay, after the numerical check if it is asked for."""
     # The mark by which TVM's default rules leave it alone.
     scheduled = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
+    reason = too_much_code(scheduled)
+    if reason:
+        return NotReplayed(record, reason)
     check = None
     if verify:
         try:

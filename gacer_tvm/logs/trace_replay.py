@@ -14,6 +14,8 @@ from typing import Any
 from gacer_tvm._tvm import tir
 
 from .ansor_state import ReplayStop
+from .limits import MAX_UNROLL, SCOPES, THREADS
+from .old_tir import is_hint
 from .record import MetaTrace
 
 __all__ = ["replay_trace"]
@@ -48,7 +50,7 @@ def replay_trace(schedule: Any, trace: MetaTrace, names: Mapping[str, str] | Non
         except ReplayStop as stop:
             stop.step = position
             raise
-        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError) as error:
             raise ReplayStop(_reason(error), position) from error
 
 
@@ -130,6 +132,8 @@ class _Runner:
 
     def bind(self, inputs: list[Any], attrs: list[Any], decision: Any) -> None:
         axis = str(attrs[0])
+        if axis not in THREADS:
+            raise ReplayStop(f"a loop is bound to {axis[:40]!r}")
         if not self.on_cpu:
             self.sch.bind(inputs[0], axis)
         elif axis == "blockIdx.x":
@@ -144,6 +148,8 @@ class _Runner:
         return self.sch.cache_write(inputs[0], int(attrs[0]), self._scope(attrs[1]), consumer_blocks=list(consumers))
 
     def _scope(self, scope: Any) -> str:
+        if scope not in SCOPES:
+            raise ReplayStop(f"memory {str(scope)[:40]!r} has no counterpart here")
         return "global" if self.on_cpu else str(scope)
 
     def set_scope(self, inputs: list[Any], attrs: list[Any], decision: Any) -> None:
@@ -158,12 +164,18 @@ class _Runner:
         self.sch.reverse_compute_at(inputs[0], inputs[1], preserve_unit_loops=bool(attrs[0]), index=index)
 
     def annotate(self, inputs: list[Any], attrs: list[Any], decision: Any) -> None:
-        value = inputs[1]
+        value, key = inputs[1], str(attrs[0])
+        # Of pragmas only those that limit unrolling pass.
+        if key == "pragma_auto_unroll_max_step" or key == "pragma_unroll_explicit":
+            self.sch.annotate(inputs[0], key, min(int(value), MAX_UNROLL))
+            return
+        if not is_hint(key):
+            raise ReplayStop(f"annotation {key[:60]!r} has no counterpart here")
         if isinstance(value, str) and value[:1] in "[{":
             value = json.loads(value)
         if isinstance(value, float):
             value = tir.FloatImm("float32", value)
-        self.sch.annotate(inputs[0], str(attrs[0]), value)
+        self.sch.annotate(inputs[0], key, value)
 
     def unannotate(self, inputs: list[Any], attrs: list[Any], decision: Any) -> None:
         self.sch.unannotate(inputs[0], str(attrs[0]))

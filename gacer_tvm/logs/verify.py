@@ -57,7 +57,8 @@ def verify_schedule(function: Any, scheduled: Any, target: Any, seed: int = 0) -
         found = _run(scheduled, inputs, shape, dtype, target, tvm.cuda(0))
     else:
         ran_on = "cpu twin"
-        found = _run(cpu_twin(scheduled), inputs, shape, dtype, "llvm", tvm.cpu())
+        twin = cpu_twin(scheduled)
+        found = _run(twin.function, inputs, shape, dtype, "llvm", tvm.cpu(), twin.workspaces)
     return Check(*_compare(wanted, found, dtype), ran_on)
 
 
@@ -128,13 +129,21 @@ def numpy_dtype(dtype: str) -> Any:
 
 
 def _run(
-    function: Any, inputs: list[np.ndarray], shape: tuple[int, ...], dtype: str, target: Any, device: Any
+    function: Any,
+    inputs: list[np.ndarray],
+    shape: tuple[int, ...],
+    dtype: str,
+    target: Any,
+    device: Any,
+    workspaces: tuple[tuple[tuple[int, ...], str], ...] = (),
 ) -> np.ndarray:
     module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
     library = tvm.compile(module, target=target)
     arrays = [tvm.runtime.tensor(array, device) for array in inputs]
+    # What a kernel forgets to write must not look like an answer.
     output = tvm.runtime.tensor(np.full(shape, 77, dtype=numpy_dtype(dtype)), device)
-    library["main"](*arrays, output)
+    spaces = [tvm.runtime.tensor(np.full(size, 77, dtype=numpy_dtype(kind)), device) for size, kind in workspaces]
+    library["main"](*arrays, output, *spaces)
     result: np.ndarray = output.numpy()
     return result
 

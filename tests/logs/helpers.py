@@ -12,6 +12,7 @@ from gacer_tvm.logs.dag import Dag
 from gacer_tvm.logs.dag_extents import dag_from_text
 from gacer_tvm.logs.reader import read_line
 from gacer_tvm.logs.record import LogRecord
+from gacer_tvm.logs.twin import Twin
 
 MATMUL = (
     "A = PLACEHOLDER\nB = PLACEHOLDER\nmatmul(i, j) += (A[i, k]*B[k, j])\n"
@@ -63,9 +64,13 @@ def cuda() -> Any:
 
 
 def run(function: Any, *arrays: np.ndarray, out: tuple[int, ...]) -> np.ndarray:
-    """Compile a function for the CPU and call it."""
+    """Compile a function, or a twin, for the CPU and call it."""
+    spaces: tuple[tuple[tuple[int, ...], str], ...] = ()
+    if isinstance(function, Twin):
+        function, spaces = function.function, function.workspaces
     module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
     library = tvm.compile(module, target="llvm")
     result = tvm.runtime.tensor(np.zeros(out, "float32"))
-    library["main"](*[tvm.runtime.tensor(array) for array in arrays], result)
+    lent = [tvm.runtime.tensor(np.full(shape, np.nan, dtype)) for shape, dtype in spaces]
+    library["main"](*[tvm.runtime.tensor(array) for array in arrays], result, *lent)
     return result.numpy()

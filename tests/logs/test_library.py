@@ -166,7 +166,9 @@ def test_a_slower_kernel_is_not_given(tmp_path: Path) -> None:
     function = conv2d()
     best = logs.find(function, cpu())
     assert best is not None
-    slow = ansor_line(json.loads(json.loads(bias_relu_record())["i"][0][0]), [["CI", 5], ["CA", 1, 3, 6], ["CA", 3, 6, 3]])
+    slow = ansor_line(
+        json.loads(json.loads(bias_relu_record())["i"][0][0]), [["CI", 5], ["CA", 1, 3, 6], ["CA", 3, 6, 3]]
+    )
     path = tmp_path / "slow.json"
     path.write_text(slow + "\n")
     judged = ScheduleLibrary.from_files(path, baseline=lambda f, t: best.scheduled)
@@ -198,7 +200,9 @@ def test_converted_logs_serve_tvm_itself(tmp_path: Path) -> None:
     path.write_text(bias_relu_record() + "\n" + ansor_line(["nobody_knows", 1], []) + "\n")
     done = convert(read_logs(path).records, tmp_path / "database", cpu())
     assert len(done.written) == 1
-    assert [item.reason for item in done.refused] == ["no computation is known for the registered function 'nobody_knows'"]
+    assert [item.reason for item in done.refused] == [
+        "no computation is known for the registered function 'nobody_knows'"
+    ]
     function = conv2d()
     module = tvm.IRModule({"kernel": function.without_attr("global_symbol")})
     with cpu():

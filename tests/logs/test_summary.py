@@ -70,7 +70,7 @@ def test_rows_are_in_si_units(mixed: Path) -> None:
         ("ansor", "dense", 2 * 8**3, 0.001),
         ("ansor", "dense", 2 * 8 * 8 * 16, 0.001),
         ("autotvm", "conv2d", 2 * 28 * 28 * 128 * 64 * 9, 0.00015000000000000001),
-        ("metaschedule", "conv2d", 2 * 8 * 8 * 14 * 14, 0.0006),
+        ("metaschedule", "conv2d", 2 * 8 * 8 * 14 * 14, pytest.approx(0.0006)),
     ]
     assert rows[0].bytes_moved == 4 * 3 * 64
     assert rows[3].bytes_moved == 2 * (8 * 196 + 64 + 8 * 196)
@@ -79,7 +79,9 @@ def test_rows_are_in_si_units(mixed: Path) -> None:
 
 def test_rows_of_a_gpu_tiling() -> None:
     """Thread extents from the steps are those of the kernel that they make."""
-    line = ansor_line(["matmul_add", 32, 24, 64, "float32"], gpu_sketch(32, 24, 64, [2, 4, 2, 1, 8, 2, 4]), "cuda -arch=sm_80")
+    line = ansor_line(
+        ["matmul_add", 32, 24, 64, "float32"], gpu_sketch(32, 24, 64, [2, 4, 2, 1, 8, 2, 4]), "cuda -arch=sm_80"
+    )
     (row,) = log_rows([record_of(line)])
     assert (row.vthreads, row.threads, row.blocks, row.inner_tile) == (2, 32, 2 * 4, 4)
     assert (row.shared_caches, row.unroll, row.arch) == (2, 16, "sm_80")
