@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,10 @@ from ..kernels.store import KernelStore
 from ..kernels.target import make_target
 from ..models import SETS
 
-__all__ = ["Bench", "Net", "gpu_bench", "torch_inputs"]
+__all__ = ["SMALL", "Bench", "Net", "gpu_bench", "plain_nets", "small_nets", "torch_inputs"]
+
+#: The one set of a rehearsal.
+SMALL: dict[str, tuple[str, ...]] = {"small": ("image", "words")}
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Bench:
         Schedules from tuning records (`gacer_tvm.kernels.library.Provider`).
     search_seconds
         Most seconds for one search, and for one measurement of candidates.
+    torch_timed
+        Why PyTorch's ways cannot be timed beside ours; "" where they can.
     """
 
     target: Any
@@ -72,6 +78,7 @@ class Bench:
     store: KernelStore | None = None
     providers: tuple[Any, ...] = field(default=())
     search_seconds: float = 20.0
+    torch_timed: str = ""
 
     def models(self, which: str, batch: int, dtype: str) -> list[Net]:
         """The models of a set in ``float32`` or ``float16``."""
@@ -107,7 +114,14 @@ class Bench:
                 session.feed(buffer, array)
 
 
-def gpu_bench(cache: str | None = None, size: int = 224, tuning_logs: Any = None) -> Bench:
+def gpu_bench(
+    cache: str | None = None,
+    size: int = 224,
+    tuning_logs: Any = None,
+    *,
+    rehearse: bool = False,
+    torch_device: str | None = None,
+) -> Bench:
     """The real place: the first CUDA device of this machine.
 
     Parameters
@@ -118,6 +132,10 @@ def gpu_bench(cache: str | None = None, size: int = 224, tuning_logs: Any = None
         Height and width of images.
     tuning_logs
         As for `gacer_tvm.build`.
+    rehearse
+        Two tiny models in place of the sets, and a moment for searches.
+    torch_device
+        Where PyTorch computes the reference answers: by default on the GPU, where it can.
 
     Raises
     ------
@@ -133,16 +151,30 @@ def gpu_bench(cache: str | None = None, size: int = 224, tuning_logs: Any = None
     if missing:
         raise DeviceError(f"the GPU suite needs a CUDA device: {missing}")
     target = make_target("cuda")
+    without = _why_no_torch()
+    if torch_device == "cpu":
+        without = without or "PyTorch was told to stay on the host"
     return Bench(
         target=target,
         device=target_device(target),
-        torch_device="cuda",
+        torch_device="cpu" if without else "cuda",
         open=CudaSession,
-        nets=lambda which, batch: plain_nets(which, batch, size),
-        sets=SETS,
+        nets=small_nets if rehearse else lambda which, batch: plain_nets(which, batch, size),
+        sets=SMALL if rehearse else SETS,
         store=KernelStore(cache),
         providers=providers(tuning_logs) if tuning_logs else (),
+        search_seconds=1.0 if rehearse else 20.0,
+        torch_timed=without,
     )
+
+
+def _why_no_torch() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return ""
+    built = torch.version.cuda
+    return f"PyTorch {torch.__version__} " + (f"for CUDA {built} sees no GPU" if built else "is built without CUDA")
 
 
 def plain_nets(which: str, batch: int, size: int) -> list[tuple[str, Any, tuple[Any, ...]]]:
@@ -157,6 +189,17 @@ def plain_nets(which: str, batch: int, size: int) -> list[tuple[str, Any, tuple[
     return found
 
 
+def small_nets(which: str, batch: int) -> list[tuple[str, Any, tuple[Any, ...]]]:
+    """The models of a rehearsal: a convolution with a head, and an embedding with two outputs."""
+    from . import nets
+
+    return [(name, *nets.small(name, batch)) for name in SMALL[which]]
+
+
 def torch_inputs(net: Net, device: str) -> tuple[Any, tuple[Any, ...]]:
-    """A model and its inputs on PyTorch's device."""
-    return net.module.to(device), tuple(x.to(device) for x in net.inputs)
+    """A copy of a model and its inputs on PyTorch's device.
+
+    The model itself stays on the host: `Module.to` works in place, and an export of a module on the GPU with inputs on the
+    host fails.
+    """
+    return copy.deepcopy(net.module).to(device), tuple(x.to(device) for x in net.inputs)

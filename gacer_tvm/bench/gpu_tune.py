@@ -6,7 +6,6 @@ that brings the device down takes this unit's process with it; what was measured
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._tvm import s_tir, tvm
+from ..kernels.intrinsics import load_tensor_intrinsics
 from ..plan import check_plan, lower
 from ..schedule import make
 from ..tune.measure import BuiltModules, make_builder
@@ -47,9 +47,8 @@ def tune_set(
         If kernels are left.
     """
     began = time.monotonic()
-    if dtype == "float16":
-        # Tensor-core designs; takes half a minute.
-        importlib.import_module("tvm.s_tir.tensor_intrin")
+    # TVM's tuner imports them in any case.
+    load_tensor_intrinsics()
     nets = bench.models(which, batch, dtype)
     graph, library = bench.lowered(nets)
     plan = lower(make.sequential(graph, bench.device.name), graph)

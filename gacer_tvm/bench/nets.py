@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NETS", "make"]
+__all__ = ["NETS", "make", "small"]
 
 
 class _Flatten(nn.Sequential):
@@ -198,6 +198,28 @@ NETS: dict[str, Any] = {
     "mobilenet_v3": _mobilenet_v3,
     "densenet121": _densenet121,
 }
+
+
+class _Words(nn.Module):
+    """Tokens to two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.mix = nn.Embedding(50, 16), nn.Linear(16, 16)
+
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        x = torch.tanh(self.mix(self.table(tokens)))
+        return {"all": x, "mean": x.mean(1)}
+
+
+def small(name: str, batch: int, *, seed: int = 0) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """``image`` or ``words``: a network of a few operators, for rehearsals, and example inputs."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        if name == "words":
+            return _Words().eval(), (torch.randint(0, 50, (batch, 4)),)
+        features = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
+        return _Flatten(features, nn.AdaptiveAvgPool2d(1), nn.Linear(8, 5)).eval(), (torch.randn(batch, 3, 8, 8),)
 
 
 def make(name: str, batch: int, size: int = 224, *, seed: int = 0) -> tuple[nn.Module, tuple[Tensor, ...]]:

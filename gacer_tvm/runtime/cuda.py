@@ -206,10 +206,7 @@ class CudaSession:
             on one stream); the caller then keeps it apart from the session's other rounds. Needs a graph.
         """
         if stream is not None:
-            if not self.use_graph:
-                raise RuntimeFailure("only a session with a graph can be launched into another stream")
-            self._prepare()
-            self.driver.replay(self._graph(), stream)
+            self.enqueue(stream)
             event = self.driver.event()
             self.driver.record(event, stream)
             return Round(self, event, {})
@@ -223,6 +220,19 @@ class CudaSession:
         event = self.driver.event()
         self.driver.record(event, self.issue.main)
         return Round(self, event, slots)
+
+    def enqueue(self, stream: Any) -> None:
+        """Launch the graph into a stream of the driver's and return at once; whoever wants its end waits for the stream.
+
+        Raises
+        ------
+        RuntimeFailure
+            If the session has no graph.
+        """
+        if not self.use_graph:
+            raise RuntimeFailure("only a session with a graph can be launched into another stream")
+        self._prepare()
+        self.driver.replay(self._graph(), stream)
 
     def timed_round(self) -> list[tuple[float, float]]:
         """Run once and return for each launch its start and end on the device, in seconds since the round began.

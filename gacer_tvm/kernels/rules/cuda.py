@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._tvm import tir, tvm
+from ..intrinsics import load_tensor_intrinsics
 from .base import NotApplicable
 
 __all__ = ["NAMES", "apply", "check_bound", "threads"]
@@ -28,6 +29,8 @@ def apply(name: str, func: tir.PrimFunc, target: tvm.target.Target) -> tir.PrimF
     """
     from tvm.s_tir import dlight
 
+    if name == "Matmul" and not all(str(p.ty.dtype) in ("float32", "float64") for p in func.params if hasattr(p.ty, "shape")):
+        load_tensor_intrinsics()
     with target:
         made = getattr(dlight.gpu, name)().apply(func, target, False)
     if made is None:
