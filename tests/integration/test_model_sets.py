@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 from gacer_tvm import models  # noqa: E402
 from gacer_tvm.executable.build import assemble, lower_tenants  # noqa: E402
 from gacer_tvm.frontend import Tenant  # noqa: E402
+from gacer_tvm.kernels import cubin  # noqa: E402
 from gacer_tvm.schedule import make  # noqa: E402
 
 BATCH = 4
@@ -74,3 +75,26 @@ def test_vision_transformer_becomes_a_tenant(tmp_path):
     with assemble(graph, library, device, "parallel") as executable, torch.no_grad():
         found = executable.run({"vit": arguments[0].numpy()})["vit"]
         assert largest_error({"vit": found}, {"vit": [module(*arguments).numpy()]}) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", list(models.SETS))
+def test_a_set_builds_for_cuda(which):
+    """Without a device: source for every kernel, none left without threads; machine code where a compiler is present."""
+    tenants = {name: models.tenant(name, 2, None if name in ("lstm", "bert") else 64) for name in models.SETS[which]}
+    graph, library, device = lower_tenants(tenants, target="nvidia-h200", cache=False)
+    with assemble(graph, library, device, "parallel") as executable:
+        assert executable.report().rules
+    sources = {}
+    for operator in graph.operators:
+        kernel = library.get(operator.index, 2)
+        assert kernel.launch is not None and kernel.launch.grid >= 1, operator.name
+        assert 1 <= kernel.launch.block <= 1024, operator.name
+        assert kernel.launch.shared_bytes <= 48 * 1024, operator.name
+        sources[kernel.key] = cubin.device_source(library.origins[kernel.key])
+        assert f"k_{kernel.key}_kernel" in sources[kernel.key], operator.name
+    if which == "light" and cubin.compilers():
+        found = set()
+        for source in set(sources.values()):
+            found |= set(cubin.compile_cuda(source, "sm_90").kernels)
+        assert {key for key in sources if not any(k.startswith(f"k_{key}_kernel") for k in found)} == set()
