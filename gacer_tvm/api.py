@@ -61,9 +61,13 @@ def search(
 
 
 def tune(
-    tenants: Mapping[str, Any] | Sequence[Any], target: Any = "cpu", work_dir: str | Path = "tuning_logs", **given: Any
+    tenants: Mapping[str, Any] | Sequence[Any],
+    target: Any = "cpu",
+    work_dir: str | Path = "tuning_logs",
+    trials: int = 64,
+    **given: Any,
 ) -> Any:
     """Tune the kernels of several models with MetaSchedule; see `gacer_tvm.tune.tune.tune`."""
     from .tune.tune import tune as run
 
-    return run(tenants, target, work_dir, **given)
+    return run(tenants, target, work_dir, trials, **given)

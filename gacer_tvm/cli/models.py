@@ -12,10 +12,13 @@ from ..errors import TenantError
 __all__ = ["add_model_arguments", "add_target_arguments", "read_models"]
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add the models and what goes with them."""
     parser.add_argument(
-        "models", nargs="+", metavar="[NAME=]FILE", help="ONNX files (.onnx), Relay text or JSON, or torch.export archives (.pt2)"
+        "models",
+        nargs="+" if required else "*",
+        metavar="[NAME=]FILE",
+        help="ONNX files (.onnx), Relay text or JSON, or torch.export archives (.pt2)",
     )
     parser.add_argument(
         "--shape",

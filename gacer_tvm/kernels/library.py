@@ -6,6 +6,7 @@ cache folder is given) on disk. Changing a schedule compiles only chunk sizes ne
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import progress
-from .._tvm import tvm
+from .._tvm import tvm, tvm_ffi
 from ..errors import GraphError
 from ..graph.legality import Refused
 from ..graph.model import LaunchShape, MultiTenantGraph
@@ -100,6 +101,7 @@ class KernelLibrary:
         self.origins: dict[str, Any] = {}
         self._kernels: dict[str, Kernel] = {}
         self._requests: dict[tuple[str, int, int, int], KernelRequest] = {}
+        self._schedules: dict[str, tuple[Any, str]] = {}
 
     def key(self, operator: int, items: int) -> str:
         """Key of the kernel of an operator at a chunk size."""
@@ -146,14 +148,18 @@ class KernelLibrary:
         """The scheduled PrimFunc as it is compiled, the rule that made it, and the rules that failed."""
         return self._schedule(self._request(operator, items))
 
+    def request(self, operator: int, items: int) -> KernelRequest:
+        """The unscheduled kernel of an operator at a chunk size."""
+        return self._request(operator, items)
+
     def _request(self, operator: int, items: int) -> KernelRequest:
         found = self.graph.operators[operator]
         batch = self.graph.tenants[found.tenant].batch
         at = (found.kernel, len(found.writes), batch, items)
         if at not in self._requests:
             try:
-                self._requests[at] = request(
-                    self.graph.module[found.kernel], len(found.writes), batch, items, self.target, self.cores
+                self._requests[at] = self._provided(
+                    request(self.graph.module[found.kernel], len(found.writes), batch, items, self.target, self.cores)
                 )
             except Refused as reason:
                 raise GraphError(
@@ -162,14 +168,20 @@ class KernelLibrary:
                 ) from reason
         return self._requests[at]
 
-    def _schedule(self, wanted: KernelRequest) -> tuple[Any, str, tuple[tuple[str, str], ...]]:
-        made: Any = None
-        failures: tuple[tuple[str, str], ...] = ()
+    def _provided(self, wanted: KernelRequest) -> KernelRequest:
+        """The request under a key of its own where a provider has a schedule: the rules' kernel may be stored already."""
         for provider in self.providers:
             found = provider(wanted.func, self.target)
             if found is not None:
-                made, rule = found
+                text = f"{wanted.key} {found[1]} {tvm_ffi.structural_hash(found[0])}"
+                wanted = replace(wanted, key=hashlib.sha256(text.encode()).hexdigest()[:24])
+                self._schedules[wanted.key] = found
                 break
+        return wanted
+
+    def _schedule(self, wanted: KernelRequest) -> tuple[Any, str, tuple[tuple[str, str], ...]]:
+        made, rule = self._schedules.get(wanted.key, (None, ""))
+        failures: tuple[tuple[str, str], ...] = ()
         if made is None:
             with self.target:
                 result = rules.schedule(wanted.func, self.target, self.cores)

@@ -1,22 +1,148 @@
-"""MetaSchedule's builder and runner in this process.
+"""Candidates built in this process, and timed here or on other machines.
 
 TVM's own builder restarts worker processes that spend over half a minute importing, and times out after 30 s, so every build
 fails; here a candidate is built in a third of a second. The price: a candidate that crashes takes this process with it
-(the database keeps everything measured before).
+(the database keeps everything measured before, and the next run passes it over).
 """
 
 from __future__ import annotations
 
+import tempfile
 import time
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from .._tvm import s_tir, tvm
+from ..errors import DeviceError
+from ..kernels.store import export
 from ..runtime.cpu import limit_cores
 from ..runtime.memory import aligned_bytes
 
-__all__ = ["BuiltModules", "make_builder", "make_runner"]
+__all__ = ["BuiltModules", "Here", "Measurer", "Remote", "make_builder", "make_runner"]
+
+_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError)
+
+
+class Measurer(Protocol):
+    """Builds and times candidates."""
+
+    #: How many candidates may be under way at once.
+    parallel: int
+
+    def submit(self, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
+        """Begin; the returned function waits for the seconds of each timing (none where the candidate failed)."""
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+class Here:
+    """Measures in this process, one candidate at a time.
+
+    Parameters
+    ----------
+    cores
+        Cores that a candidate may use (CPU): a kernel can be tuned for a share of the machine.
+    device
+        TVM device; the CPU by default.
+    repeats
+        Timings of a candidate; all are kept.
+    least_seconds
+        Each timing runs the kernel for at least this long.
+    """
+
+    parallel = 1
+
+    def __init__(self, cores: int, device: Any = None, repeats: int = 3, least_seconds: float = 0.02) -> None:
+        self._built = BuiltModules()
+        self._builder = make_builder(self._built)
+        self._runner = make_runner(
+            self._built, cores=cores, device=device, repeats=repeats, least_seconds=least_seconds
+        )
+
+    def submit(self, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
+        """Measure now."""
+        seconds = _measure(self._builder, self._runner, module, target, arguments)()
+        return lambda: seconds
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Remote:
+    """Builds in this process and measures on the servers that a TVM tracker knows, all at once.
+
+    Parameters
+    ----------
+    tracker
+        ``"host:port"`` of ``python -m tvm.exec.rpc_tracker``.
+    key
+        Key that the servers (``python -m tvm.exec.rpc_server --tracker=… --key=…``) are registered under.
+    timeout
+        Seconds for one candidate.
+    repeats, least_seconds
+        As for `Here`.
+
+    Raises
+    ------
+    DeviceError
+        If the tracker does not answer or no server has that key.
+    """
+
+    def __init__(
+        self, tracker: str, key: str, *, timeout: int = 60, repeats: int = 3, least_seconds: float = 0.02
+    ) -> None:
+        ms = s_tir.meta_schedule
+        host, _, port = tracker.rpartition(":")
+        if not host or not port.isdigit():
+            raise DeviceError(f"tracker {tracker!r}: expected HOST:PORT, for example 192.168.1.10:9190")
+        config = ms.runner.RPCConfig(
+            tracker_host=host, tracker_port=int(port), tracker_key=key, session_timeout_sec=timeout
+        )
+        try:
+            servers = config.count_num_servers(allow_missing=True)
+        except _ERRORS as error:
+            raise DeviceError(
+                f"no TVM tracker answers at {tracker}; start one: python -m tvm.exec.rpc_tracker --port {port}"
+            ) from error
+        if not servers:
+            raise DeviceError(
+                f"the tracker at {tracker} knows no server with the key {key!r}; start them: "
+                f"python -m tvm.exec.rpc_server --tracker={tracker} --key={key}"
+            )
+        self.parallel = int(servers)
+        self._folder = tempfile.TemporaryDirectory(prefix="gacer_tvm_")
+        self._builder = make_builder(BuiltModules(), Path(self._folder.name))
+        evaluator = ms.runner.EvaluatorConfig(
+            number=1, repeat=repeats, min_repeat_ms=int(least_seconds * 1000), enable_cpu_cache_flush=False
+        )
+        self._runner = ms.runner.RPCRunner(config, evaluator, max_workers=self.parallel)
+
+    def submit(self, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
+        """Build now, send to a free server."""
+        return _measure(self._builder, self._runner, module, target, arguments)
+
+    def close(self) -> None:
+        """Remove the built files."""
+        self._folder.cleanup()
+
+
+def _measure(builder: Any, runner: Any, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
+    ms = s_tir.meta_schedule
+    built = builder.build([ms.builder.BuilderInput(module, target)])[0]
+    if built.error_msg is not None:
+        return list
+    kind = "cpu" if target.kind.name == "llvm" else str(target.kind.name)
+    future = runner.run([ms.runner.RunnerInput(str(built.artifact_path), kind, arguments)])[0]
+
+    def wait() -> list[float]:
+        result = future.result()
+        return [] if result.error_msg is not None else [float(s) for s in result.run_secs]
+
+    return wait
 
 
 class BuiltModules:
@@ -38,8 +164,8 @@ class BuiltModules:
         return self._held.pop(name)
 
 
-def make_builder(built: BuiltModules) -> Any:
-    """A builder that compiles candidates here."""
+def make_builder(built: BuiltModules, folder: Path | None = None) -> Any:
+    """A MetaSchedule builder that compiles candidates here, and keeps them in `built` or as files of a folder."""
     ms = s_tir.meta_schedule
 
     @tvm.ir.utils.derived_object
@@ -50,27 +176,31 @@ def make_builder(built: BuiltModules) -> Any:
                 try:
                     with item.target:
                         module = tvm.compile(item.mod, item.target)
-                    results.append(ms.builder.BuilderResult(built.keep(module), None))
-                except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+                    name = built.keep(module) if folder is None else str(_export(module, folder))
+                    results.append(ms.builder.BuilderResult(name, None))
+                except _ERRORS as error:
                     results.append(ms.builder.BuilderResult(None, str(error)[-2000:]))
             return results
 
     return InProcessBuilder()
 
 
-def make_runner(built: BuiltModules, *, cores: int, repeats: int = 3, least_seconds: float = 0.02) -> Any:
-    """A runner that times candidates on this machine's CPU.
+def _export(module: Any, folder: Path) -> Path:
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="k", delete=False) as file:
+        return export(module, Path(file.name))
+
+
+def make_runner(
+    built: BuiltModules, *, cores: int, device: Any = None, repeats: int = 3, least_seconds: float = 0.02
+) -> Any:
+    """A MetaSchedule runner that times candidates in this process.
 
     Parameters
     ----------
     built
         Where the builder left them.
-    cores
-        Cores that a candidate may use: a kernel can be tuned for a share of the machine.
-    repeats
-        Timings of a candidate; all are kept.
-    least_seconds
-        Each timing runs the kernel for at least this long.
+    cores, device, repeats, least_seconds
+        As for `Here`.
     """
     ms = s_tir.meta_schedule
 
@@ -94,34 +224,44 @@ def make_runner(built: BuiltModules, *, cores: int, repeats: int = 3, least_seco
 
         def _one(self, item: Any) -> Any:
             try:
-                module = built.take(str(item.artifact_path))
-                arguments = [_random(info) for info in item.args_info]
-                return ms.runner.RunnerResult(_time(module["main"], arguments, repeats, least_seconds), None)
-            except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
+                function = built.take(str(item.artifact_path))["main"]
+                arguments = [_random(info, device) for info in item.args_info]
+                finish = device.sync if device is not None else _nothing
+                seconds = _time(lambda: function(*arguments), finish, repeats, least_seconds)
+                return ms.runner.RunnerResult(seconds, None)
+            except _ERRORS as error:
                 return ms.runner.RunnerResult(None, str(error)[-2000:])
 
     return InProcessRunner()
 
 
-def _time(function: Any, arguments: list[Any], repeats: int, least_seconds: float) -> list[float]:
+def _nothing() -> None:
+    return None
+
+
+def _time(call: Callable[[], Any], finish: Callable[[], Any], repeats: int, least_seconds: float) -> list[float]:
+    """Seconds a call, each from many calls in a row; a device is asked to finish once a row."""
+    call()
+    finish()
     began = time.perf_counter()
-    function(*arguments)
-    once = time.perf_counter() - began
-    count = max(1, min(10_000, int(least_seconds / max(once, 1e-7))))
+    call()
+    finish()
+    count = max(1, min(10_000, int(least_seconds / max(time.perf_counter() - began, 1e-7))))
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()
         for _ in range(count):
-            function(*arguments)
+            call()
+        finish()
         seconds.append((time.perf_counter() - began) / count)
     return seconds
 
 
-def _random(info: Any) -> Any:
+def _random(info: Any, device: Any = None) -> Any:
     shape = tuple(int(d) for d in info.shape)
     dtype = np.dtype(str(info.dtype))
     size = max(1, int(np.prod(shape, dtype=np.int64)))
     data = aligned_bytes(size * dtype.itemsize).view(dtype)[:size].reshape(shape)
     if np.issubdtype(dtype, np.floating):
         data[...] = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    return tvm.runtime.from_dlpack(data)
+    return tvm.runtime.tensor(data, device) if device is not None else tvm.runtime.from_dlpack(data)

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .._tvm import s_tir, tvm
+from .._tvm import s_tir
 from ..errors import LogError
 from ..kernels.library import Provider
+from .records import FAILED, FILES, open_database, read_notes, workload_key, workload_module
 
 __all__ = ["database_provider", "is_database", "providers"]
-
-_FILES = ("database_workload.json", "database_tuning_record.json")
 
 
 def providers(tuning_logs: Any) -> tuple[Provider, ...]:
@@ -47,37 +46,38 @@ def providers(tuning_logs: Any) -> tuple[Provider, ...]:
 
 def is_database(path: Path) -> bool:
     """Whether a folder holds a MetaSchedule database of today's format."""
-    if not path.is_dir() or not all((path / name).is_file() for name in _FILES):
+    if not path.is_dir() or not all((path / name).is_file() for name in FILES):
         return False
-    with (path / _FILES[1]).open() as stream:
+    with (path / FILES[1]).open() as stream:
         first = stream.read(1 << 16)
     # Databases written before 0.20 speak of blocks, today's of s_tir blocks; an empty one is today's.
     return '"GetBlock"' not in first
 
 
 def database_provider(folder: Path) -> Provider:
-    """A provider over a MetaSchedule database.
+    """A provider over a MetaSchedule database; kernels whose default was measured to be faster are left to the rules.
 
     Raises
     ------
     LogError
         Where TVM cannot read it.
     """
-    ms = s_tir.meta_schedule
-    try:
-        database = ms.database.JSONDatabase(
-            str(folder / _FILES[0]), str(folder / _FILES[1]), allow_missing=False, module_equality="structural"
-        )
-    except (RuntimeError, ValueError, TypeError) as error:
-        lines = str(error).strip().splitlines()
-        raise LogError(
-            f"{folder}: not a MetaSchedule database of TVM {tvm.__version__}: {lines[-1] if lines else error!r}"
-        ) from error
+    database = open_database(folder)
+    kernels, _ = read_notes(folder)
 
     def provide(func: Any, target: Any) -> tuple[Any, str] | None:
-        module = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
-        record = database.query_tuning_record(module, target, "main")
-        if record is None or (record.target is not None and record.target.kind.name != target.kind.name):
+        note = kernels.get(workload_key(func))
+        if note is not None and not note.pays:
+            return None
+        record = database.query_tuning_record(workload_module(func), target, "main")
+        if record is None or not record.run_secs:
+            return None
+        if record.target is not None and record.target.kind.name != target.kind.name:
+            return None
+        mean = sum(float(s) for s in record.run_secs) / len(record.run_secs)
+        # Interrupted before the two were compared in turns.
+        slower = note is not None and note.tuned is None and note.default is not None and mean >= note.default
+        if slower or mean >= FAILED:
             return None
         schedule = s_tir.Schedule(record.workload.mod)
         with target:

@@ -1,25 +1,38 @@
-"""`gacer_tvm.tune`: MetaSchedule over the kernels of several models, into one database that `build` reads."""
+"""`gacer_tvm.tune`: MetaSchedule over the kernels of several models, into one database that `build` reads.
+
+Tuning and the search for a schedule take turns. Each round asks which kernels matter now: the whole operators, and the chunk
+sizes that the best schedule uses under the present kernels. These are tuned, the ones that take most of a round first.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import progress
-from .._tvm import s_tir, tvm
-from ..errors import DeviceError, LogError
+from .._tvm import tvm
+from ..cost import AnalyticPrior, Cost, Device, RecordedCost
+from ..errors import DeviceError, GraphError
 from ..executable.build import lower_tenants
 from ..executable.choose import measure_alone
 from ..executable.device import is_here
-from ..kernels.store import write_beside
-from .measure import BuiltModules, make_builder, make_runner
+from ..graph.model import MultiTenantGraph
+from ..kernels.library import KernelLibrary
+from ..plan import lower
+from ..search import search
+from .kernel import KernelRun, Task
+from .measure import Here, Measurer, Remote
+from .provider import database_provider
+from .records import KernelNote, Records, repair, workload_key
 
 __all__ = ["TuneResult", "repair", "tune"]
-
-_FILES = ("database_workload.json", "database_tuning_record.json")
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,8 @@ class TuneResult:
         Kernel → trials recorded for it, all runs together.
     trials
         Trials measured in this run.
+    kernels
+        Kernel → what is known of it: seconds of the default and of the best record.
     notes
         What else there is to say (nothing left to do, a repaired database, an interruption).
     """
@@ -41,11 +56,22 @@ class TuneResult:
     work_dir: Path
     tasks: dict[str, int]
     trials: int
-    notes: tuple[str, ...]
+    kernels: dict[str, KernelNote] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def as_text(self) -> str:
         """A few lines for people."""
-        lines = [f"{self.trials} trials in this run, {len(self.tasks)} kernels, records in {self.work_dir}", *self.notes]
+        lines = [
+            f"{self.trials} trials in this run, {len(self.tasks)} kernels, records in {self.work_dir}",
+            *self.notes,
+        ]
+        for name, note in self.kernels.items():
+            if note.default is not None and note.tuned is not None:
+                kept = "" if note.pays else ", default kept"
+                lines.append(
+                    f"{name}: {note.default * 1e6:.1f} us by default, {note.tuned * 1e6:.1f} us tuned"
+                    f" ({self.tasks[name]} trials{kept})"
+                )
         return "\n".join(lines)
 
 
@@ -53,146 +79,237 @@ def tune(
     tenants: Mapping[str, Any] | Sequence[Any],
     target: Any = "cpu",
     work_dir: str | Path = "tuning_logs",
-    *,
     trials: int = 64,
+    *,
+    rounds: int = 2,
     seed: int = 0,
     cores: int | None = None,
     longest: int | None = None,
-    cache: Any = True,
+    device: Device | str | None = None,
+    tracker: str | None = None,
+    tracker_key: str = "gacer",
+    search_seconds: float = 10.0,
+    cache: str | Path | bool = True,
+    measurer: Measurer | None = None,
 ) -> TuneResult:
     """Tune the kernels that take most of the tenants' time.
 
+    Every trial is in the database before the next one begins. An interruption (Ctrl-C) ends the run after the trial in
+    flight; a run that was interrupted or killed goes on where it stopped. A kernel whose best record is not faster than
+    what the default rules make, timed in turns on the same cores, keeps the default.
+
     Parameters
     ----------
-    tenants, target, cache
+    tenants, target, device, cache
         As for `gacer_tvm.build`.
     work_dir
         Folder of the MetaSchedule database; made or continued.
     trials
-        Trials a kernel that the database should hold; kernels that have them already are left alone.
+        Trials that the database should hold of each kernel; kernels that have them already are left alone.
+    rounds
+        How often to search for a schedule and tune what it uses.
     seed
-        Seed of MetaSchedule's search.
+        Of MetaSchedule's sampling and of the search. The same seed proposes the same trials as long as the timings of the
+        earlier ones are the same; the first generation depends on no timing.
     cores
         Cores that a kernel may use while it is timed (its share of the machine); all by default.
     longest
-        Tune only so many kernels, those with the largest share of the time.
+        Tune only so many kernels in each round, those with the largest share of the time.
+    tracker, tracker_key
+        ``"host:port"`` of a TVM RPC tracker and the key of its servers: trials run there, several at once, and kernels are
+        built here. The shares of the time are then predicted.
+    search_seconds
+        For each search of a schedule.
+    measurer
+        Builds and times candidates in another way.
 
     Raises
     ------
     DeviceError
-        For a device that is not here.
-    """
-    graph, library, device = lower_tenants(tenants, target, cache=cache)
-    if device.kind != "cpu" or not is_here(device):
-        raise DeviceError(f"tuning measures on the device itself; {device.name} is not supported here yet, only this CPU")
-    folder = Path(work_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    notes = repair(folder)
-    alone = measure_alone(graph, library, device)
-    weights: dict[str, float] = {}
-    functions: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    for operator in graph.operators:
-        batch = graph.tenants[operator.tenant].batch
-        wanted = library._request(operator.index, batch)
-        weights[wanted.key] = weights.get(wanted.key, 0.0) + alone[operator.index, batch, device.units]
-        functions[wanted.key] = wanted.func
-        names.setdefault(wanted.key, operator.name)
-    ranked = sorted(weights, key=lambda k: -weights[k])[:longest]
-    ms = s_tir.meta_schedule
-    database = ms.database.JSONDatabase(str(folder / _FILES[0]), str(folder / _FILES[1]), module_equality="structural")
-    modules = {k: tvm.IRModule({"main": functions[k].with_attr("global_symbol", "main")}) for k in ranked}
-    held = {k: _recorded(database, modules[k]) for k in ranked}
-    # A small space may be exhausted below the asked number: remembered, so that the next call does nothing.
-    done = _state(folder)
-    open_ = [k for k in ranked if max(held[k], done.get(k, 0)) < trials]
-    if not open_:
-        notes.append(f"nothing to do: every kernel has its {trials} trials")
-        return TuneResult(folder, {names[k]: held[k] for k in ranked}, 0, tuple(notes))
-    built = BuiltModules()
-    builder, runner = make_builder(built), make_runner(built, cores=cores or device.units)
-    before = len(database)
-    with progress.update("tuning", len(open_)) as task:
-        for key in open_:
-            try:
-                _tune_one(ms, modules[key], library.target, database, builder, runner, trials - held[key], seed, device.units)
-            except KeyboardInterrupt:
-                notes.append("interrupted; what was measured is kept")
-                break
-            done[key] = trials
-            write_beside(folder / "state.json", lambda p: p.write_text(json.dumps(done, indent=1, sort_keys=True)))
-            task.advance(note=names[key])
-    found = {names[k]: _recorded(database, modules[k]) for k in ranked}
-    return TuneResult(folder, found, len(database) - before, tuple(notes))
-
-
-def _tune_one(
-    ms: Any, module: Any, target: Any, database: Any, builder: Any, runner: Any, trials: int, seed: int, cores: int
-) -> None:
-    if "num-cores" not in target.attrs:
-        target = tvm.target.Target({**json.loads(str(target)), "num-cores": cores})
-    context = ms.TuneContext(
-        module,
-        target=target,
-        space_generator="post-order-apply",
-        search_strategy=ms.search_strategy.EvolutionarySearch(population_size=64),
-        task_name="main",
-        rand_state=seed + 1,
-        num_threads=cores,
-    )
-    ms.tune.tune_tasks(
-        tasks=[context],
-        task_weights=[1.0],
-        work_dir=str(Path(database.path_tuning_record).parent),
-        max_trials_global=trials,
-        num_trials_per_iter=min(16, trials),
-        builder=builder,
-        runner=runner,
-        database=database,
-        cost_model="xgb",
-        measure_callbacks=[ms.measure_callback.AddToDatabase(), ms.measure_callback.UpdateCostModel()],
-    )
-
-
-def _recorded(database: Any, module: Any) -> int:
-    if not database.has_workload(module):
-        return 0
-    return len(database.get_top_k(database.commit_workload(module), 1 << 20))
-
-
-def _state(folder: Path) -> dict[str, int]:
-    try:
-        held = json.loads((folder / "state.json").read_text())
-        return {str(k): int(v) for k, v in held.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
-
-
-def repair(folder: Path) -> list[str]:
-    """Cut a truncated last line off a database's files, as a killed process leaves it.
-
-    Returns
-    -------
-    notes
-        One for each file that was cut.
-
-    Raises
-    ------
+        For a device that is not here, without a tracker.
     LogError
-        Where a line before the last is damaged: that is no interruption.
+        For a `work_dir` that holds something else, or a damaged database.
     """
-    notes = []
-    for name in _FILES:
-        path = folder / name
-        if not path.is_file():
-            continue
-        lines = path.read_bytes().splitlines(keepends=True)
-        for number, line in enumerate(lines, 1):
+    if trials < 1 or rounds < 1:
+        raise GraphError(f"tune: expected at least one trial and one round, found trials={trials}, rounds={rounds}")
+    graph, library, found = lower_tenants(tenants, target, device=device, cache=cache)
+    if tracker is None and measurer is None and not is_here(found):
+        raise DeviceError(
+            f"tuning measures on the device itself, and {found.name} is not here; name a tracker whose servers have one"
+        )
+    records = Records.open(work_dir)
+    share = cores or found.units
+    asked = {
+        "kernels": _signature(graph, library), "trials": trials, "rounds": rounds, "cores": share, "longest": longest
+    }  # fmt: skip
+    earlier = next((r for r in records.runs if _covers(r, asked) and _complete(r, records, trials)), None)
+    notes = list(records.notices)
+    if earlier is not None:
+        notes.append(f"nothing to do: every kernel has its {trials} trials or its whole space of schedules")
+        return _result(records, earlier["asked"], 0, notes)
+    here = tracker is None and measurer is None
+    own = measurer or (Remote(tracker, tracker_key) if tracker else Here(share, _tvm_device(found)))
+    tuner = _Tuner(records, own, _with_cores(library.target, share), share, trials, seed)
+    touched: dict[str, None] = {}
+    finished = False
+    with _interruption() as stop:
+        try:
+            for turn in range(rounds):
+                if turn:
+                    library = KernelLibrary(
+                        graph,
+                        library.target,
+                        cores=library.cores,
+                        providers=(database_provider(records.folder),),
+                        store=library.store,
+                    )
+                tasks = _tasks(graph, library, found, here, seed, search_seconds)
+                if longest is not None:
+                    tasks = tasks[:longest]
+                touched.update(dict.fromkeys(t.key for t in tasks))
+                tuner.run(tasks, stop)
+                if stop.is_set():
+                    notes.append("interrupted; what was measured is kept, the next call goes on")
+                    break
+            else:
+                finished = True
+        finally:
+            own.close()
+            if finished:
+                records.runs = [r for r in records.runs if not _covers(asked, r)]
+                records.runs.append({**asked, "asked": list(touched)})
+            records.save_notes()
+    return _result(records, touched, tuner.measured, notes)
+
+
+class _Tuner:
+    """Tunes one set of tasks after another."""
+
+    def __init__(self, records: Records, measurer: Measurer, target: Any, cores: int, trials: int, seed: int) -> None:
+        self.records, self.measurer, self.target = records, measurer, target
+        self.cores, self.trials, self.seed = cores, trials, seed
+        self.measured = 0
+
+    def run(self, tasks: list[Task], stop: threading.Event) -> None:
+        """Trials for each of `tasks`, a generation at a time, where a generation is spent on most seconds a round."""
+        runs = [
+            KernelRun(t, self.records, self.measurer, self.target, self.cores, self.seed, stop.is_set) for t in tasks
+        ]
+        open_ = [r for r in runs if not r.done(self.trials)]
+        begun = [r for r in runs if r in open_ or r.note.tuned is None]
+        left = sum(self.trials - self.records.count(r.task.key) for r in open_)
+        with progress.update("tuning", left) as task:
+
+            def measured(steps: int, note: str) -> None:
+                self.measured += steps
+                task.advance(steps, note)
+
             try:
-                json.loads(line)
-            except ValueError as error:
-                if number < len(lines):
-                    raise LogError(f"{path}, line {number}: not JSON ({error}); restore the file") from error
-                write_beside(path, lambda p, kept=lines[:-1]: p.write_bytes(b"".join(kept)))
-                notes.append(f"{path}: the last line was truncated and has been cut off")
-    return notes
+                while open_ and not stop.is_set():
+                    run = max(open_, key=lambda r: r.worth)
+                    run.generation(self.trials, measured)
+                    open_ = [r for r in open_ if not r.done(self.trials)]
+                for run in begun:
+                    if not stop.is_set() and run.done(self.trials):
+                        run.settle()
+            finally:
+                for run in runs:
+                    run.close()
+                self.records.save_notes()
+
+
+def _tasks(
+    graph: MultiTenantGraph, library: KernelLibrary, device: Device, here: bool, seed: int, seconds: float
+) -> list[Task]:
+    """The kernels that matter now, the one that takes most of a round first: whole operators and the search's chunks."""
+    cost: Cost = AnalyticPrior()
+    whole = [(op.index, graph.tenants[op.tenant].batch, device.units) for op in graph.operators]
+    if here:
+        alone = measure_alone(graph, library, device)
+        cost = RecordedCost(alone)
+        taken = {row: alone[row] for row in whole}
+    else:
+        estimates = cost.estimate(graph, device, whole)
+        taken = dict(zip(whole, (float(s) for s in estimates.seconds)))
+    best = search(graph, device, cost, seed=seed, time_budget_s=seconds, top=1).best
+    found: dict[str, Task] = {}
+    wanted = [(operator, items, taken[operator, items, device.units]) for operator, items, _ in whole]
+    for launch in lower(best, graph).launches:
+        batch = graph.tenants[graph.operators[launch.operator].tenant].batch
+        if launch.items != batch:
+            share = taken[launch.operator, batch, device.units] * launch.items / batch
+            wanted.append((launch.operator, launch.items, share))
+    for index, items, share in wanted:
+        operator = graph.operators[index]
+        tenant = graph.tenants[operator.tenant]
+        func = library.request(index, items).func
+        key = workload_key(func)
+        name = operator.name + (f" [{items} of {tenant.batch}]" if items != tenant.batch else "")
+        held = found.get(key)
+        found[key] = Task(key, held.name if held else name, func, share + (held.seconds if held else 0.0))
+    return sorted(found.values(), key=lambda t: (-t.seconds, t.key))
+
+
+def _result(records: Records, keys: Any, trials: int, notes: list[str]) -> TuneResult:
+    held = {records.kernels[k].name: k for k in keys if k in records.kernels}
+    return TuneResult(
+        records.folder,
+        {name: records.count(key) for name, key in held.items()},
+        trials,
+        {name: records.kernels[key] for name, key in held.items()},
+        tuple(notes),
+    )
+
+
+def _signature(graph: MultiTenantGraph, library: KernelLibrary) -> str:
+    """What the kernels of a set of tenants are, in the order of their operators."""
+    keys = [workload_key(library.request(op.index, graph.tenants[op.tenant].batch).func) for op in graph.operators]
+    return hashlib.sha256(" ".join([str(library.target), *keys]).encode()).hexdigest()[:16]
+
+
+def _covers(run: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    """Whether a finished run did all that is asked for."""
+    most = 1 << 30
+    return (
+        all(run[k] == asked[k] for k in ("kernels", "cores"))
+        and all(run[k] >= asked[k] for k in ("trials", "rounds"))
+        and (run["longest"] or most) >= (asked["longest"] or most)
+    )
+
+
+def _complete(run: Mapping[str, Any], records: Records, trials: int) -> bool:
+    """Whether the records that a finished run made are still there."""
+    notes = records.kernels
+    return all(
+        records.count(k) >= trials or (k in notes and notes[k].exhausted and records.count(k) > 0) for k in run["asked"]
+    )
+
+
+def _with_cores(target: Any, cores: int) -> Any:
+    """A target that says how many cores a kernel may use; MetaSchedule's rules ask, and the records tell."""
+    if target.kind.name != "llvm":
+        return target
+    return tvm.target.Target({**json.loads(str(target)), "num-cores": cores})
+
+
+def _tvm_device(device: Device) -> Any:
+    return None if device.kind == "cpu" else tvm.device(device.kind, 0)
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that the trial in flight ends first; a second one interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def first(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
