@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cost import Device
-from ..errors import DeviceError, GraphError, ScheduleError
+from ..errors import DeviceError, GraphError, ScheduleError, UnsupportedOperatorError
 from ..frontend import Tenant
 from ..graph.build import build_graph
 from ..graph.model import MultiTenantGraph
@@ -154,6 +154,20 @@ def assemble(
     return Executable(graph, library, plan, device)
 
 
+def _all_tenants(models: Sequence[tuple[str, Any]]) -> list[Tenant]:
+    """A tenant of each model; operators that cannot be converted are found in all of them before any is refused."""
+    made, unknown = [], []
+    for number, (name, model) in enumerate(models):
+        try:
+            made.append(Tenant.of(model, name))
+        except UnsupportedOperatorError as error:
+            who = f"tenant {name!r}" if name else f"model {number}"
+            unknown.append(str(error) if who in str(error) else f"{who}: {error}")
+    if unknown:
+        raise UnsupportedOperatorError("\n".join(unknown))
+    return made
+
+
 def as_tenants(tenants: Mapping[str, Any] | Sequence[Any]) -> list[Tenant]:
     """Named tenants from what a user passes.
 
@@ -163,12 +177,10 @@ def as_tenants(tenants: Mapping[str, Any] | Sequence[Any]) -> list[Tenant]:
         For an empty set or a repeated name.
     """
     if isinstance(tenants, Mapping):
-        named = [Tenant.of(model, str(name)) for name, model in tenants.items()]
+        named = _all_tenants([(str(name), model) for name, model in tenants.items()])
     elif isinstance(tenants, Iterable) and not isinstance(tenants, str | bytes):
-        named = []
-        for n, model in enumerate(tenants):
-            tenant = Tenant.of(model)
-            named.append(tenant if tenant.name else tenant.named(f"model{n}"))
+        named = _all_tenants([("", model) for model in tenants])
+        named = [tenant if tenant.name else tenant.named(f"model{n}") for n, tenant in enumerate(named)]
     else:
         raise GraphError(
             f"tenants: expected a mapping of name to model or a list of models, found {type(tenants).__name__}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._tvm import relax, tvm, tvm_ffi
 
-__all__ = ["as_constant", "shared_constant", "value_of"]
+__all__ = ["array_of", "as_constant", "shared_constant", "value_of"]
 
 _BLOCK = 256
 # What TVM's allocator gives on a CPU, in bytes (include/tvm/runtime/device_api.h, kAllocAlignment).
@@ -22,10 +22,12 @@ def value_of(expr: Any) -> np.ndarray | None:
     """The value of a constant, or None for any other expression. It may share the constant's memory: do not write to it."""
     if not isinstance(expr, tvm.ir.GenericConst):
         return None
-    return _array(expr.value)
+    return array_of(expr)
 
 
-def _array(tensor: Any) -> np.ndarray:
+def array_of(constant: Any) -> np.ndarray:
+    """The value of a constant; see `value_of`."""
+    tensor = constant.value
     try:
         return np.from_dlpack(tensor)
     except (BufferError, RuntimeError):  # dtypes that NumPy does not know (bfloat16), or memory of a device

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .._tvm import expr_ir, relax, tir, tvm, tvm_ffi
-from ..frontend.constants import as_constant, value_of
+from ..frontend.constants import array_of, as_constant
 from .packing import embed, pack
 from .rules.access import uses, variables
 from .rules.base import NotApplicable
@@ -123,7 +123,7 @@ class _Rewrite:
 
     def _in_last(self, argument: Any) -> Any:
         if isinstance(argument, expr_ir.GenericConst):
-            return as_constant(np.moveaxis(value_of(argument), 1, -1))
+            return as_constant(np.moveaxis(array_of(argument), 1, -1))
         if argument not in self.last:
             self.last[argument] = self.builder.emit(_to_last(self.first[argument]))
         return self.last[argument]

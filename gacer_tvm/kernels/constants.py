@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._tvm import expr_ir, relax, tvm, tvm_ffi
-from ..frontend.constants import as_constant, value_of
+from ..frontend.constants import array_of, as_constant
 
 __all__ = ["fold_constants"]
 
@@ -41,7 +41,7 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
 def _evaluate(call: Any, arguments: list[Any]) -> Any:
     """The value of an operator on constants, or None if it is not one of the common ones."""
     name = str(call.op.name).removeprefix("relax.")
-    arrays = [value_of(a) if isinstance(a, expr_ir.GenericConst) else a for a in arguments]
+    arrays = [array_of(a) if isinstance(a, expr_ir.GenericConst) else a for a in arguments]
     first: Any = arrays[0]
     if name in _UNARY:
         return _UNARY[name](first)

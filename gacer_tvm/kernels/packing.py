@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._tvm import Analyzer, expr_ir, tir, tvm_ffi
-from ..frontend.constants import as_constant, value_of
+from ..frontend.constants import array_of, as_constant
 from .rules.access import int64, variables
 from .rules.program import Axis, Program, Stage, loads, shape_of, substitute
 
@@ -86,7 +86,7 @@ def pack(program: Program, arguments: tuple[Any, ...], channel: Any) -> tuple[Pr
         used = [v for o in owners for v in o]
         if any(len(o) > 1 for o in owners) or len(set(used)) != len(used) or channel not in used:
             continue
-        packed, indices = _repack(value_of(arguments[at]), load, owners, stage, channel, extents)
+        packed, indices = _repack(array_of(arguments[at]), load, owners, stage, channel, extents)
         if packed is None:
             continue
         buffer = tir.decl_buffer(

@@ -118,6 +118,31 @@ def test_wrong_inputs_name_the_place(built, inputs, change, words):
         assert word in str(caught.value)
 
 
+def test_unknown_operators_of_all_tenants_are_listed_at_once(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the onnx extra is not installed")
+    from gacer_tvm import relay
+    from gacer_tvm.errors import UnsupportedOperatorError
+
+    def model(*operators):
+        nodes = [
+            onnx.helper.make_node(op, [f"t{n}"], [f"t{n + 1}"], domain="" if op == "Relu" else "com.acme")
+            for n, op in enumerate(operators)
+        ]
+        ends = [onnx.helper.make_tensor_value_info(t, onnx.TensorProto.FLOAT, [2]) for t in ("t0", f"t{len(nodes)}")]
+        opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.acme", 1)]
+        return onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:]), opset_imports=opsets)
+
+    text = '#[version = "0.0.5"]\ndef @main(%x: Tensor[(2), float32]) { acme.gnarl(%x) }'
+    tenants = {"a": model("Relu", "Frob", "Frob"), "b": model("Relu"), "c": model("Quux"), "d": relay.parse(text)}
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        gacer_tvm.build(tenants, schedule="parallel", cache=tmp_path)
+    lines = str(caught.value).splitlines()
+    for tenant, operators in (("a", ["com.acme.Frob (2"]), ("c", ["com.acme.Quux (1"]), ("d", ["acme.gnarl"])):
+        said = "\n".join(lines).split(f"tenant {tenant!r}")[1].split("tenant '")[0]
+        assert all(operator in said for operator in operators), tenant
+    assert "tenant 'b'" not in str(caught.value)
+
+
 def test_wrong_sets_of_tenants():
     with pytest.raises(GraphError, match="no tenant"):
         gacer_tvm.build({})
