@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gacer_tvm
 from gacer_tvm import relay
 from gacer_tvm._tvm import relax, tvm
 from gacer_tvm.errors import RelayError
@@ -139,3 +140,17 @@ def test_the_model_in_json_is_the_one_in_text(shared_dir: Path) -> None:
     from_text, _ = relay.to_relax(relay.load(models / "resnet18.relay"))
     from_json, _ = relay.to_relax(relay.load(models / "resnet18.json"))
     tvm.ir.assert_structural_equal(from_text, from_json)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["sequential", "parallel"])
+def test_built_together_they_compute_what_tvm_computed(fixtures: Path, tmp_path_factory: Any, way: str) -> None:
+    """Through the whole compiler: several of them in one executable, with this project's own kernels."""
+    names = (*WITH_OUTPUTS, "model_mobilenet", "model_resnet18")
+    modules = {name: relay.load(fixtures / f"{name}.relay") for name in names}
+    inputs = {name: _inputs(fixtures, name, module) for name, module in modules.items()}
+    cache = tmp_path_factory.getbasetemp() / "fixtures-together"
+    with gacer_tvm.build(modules, schedule=way, cache=cache) as executable:
+        found = executable.run(inputs)
+    for name in names:
+        _compare(fixtures, name, found[name])
