@@ -28,7 +28,7 @@ _QUIET = logging.getLogger("gacer_tvm.tune.meta_schedule")
 _QUIET.setLevel(logging.ERROR)
 
 
-def make_context(module: Any, target: Any, seed: int, population: int = _POPULATION) -> Any:
+def make_context(module: Any, target: Any, seed: int) -> Any:
     """A MetaSchedule context for one kernel.
 
     Its Python constructor is passed by: it imports every tensor intrinsic of TVM, which takes half a minute and matters
@@ -41,7 +41,7 @@ def make_context(module: Any, target: Any, seed: int, population: int = _POPULAT
         postprocs=ms.Postproc.create(kind),
         mutator_probs=ms.Mutator.create(kind),
     )
-    strategy = ms.search_strategy.EvolutionarySearch(population_size=population, genetic_num_iters=_GENERATIONS)
+    strategy = ms.search_strategy.EvolutionarySearch(population_size=_POPULATION, genetic_num_iters=_GENERATIONS)
     inner = ms.tune_context
     context = ms.TuneContext.__new__(ms.TuneContext)
     # Candidates are handed to threads as these become free: with more than one the same seed gives other candidates.

@@ -210,9 +210,10 @@ def repair(folder: Path) -> list[str]:
     Raises
     ------
     LogError
-        Where a line before the last is damaged: that is no interruption.
+        Where a line before the last is damaged, or a line is something else: that is no interruption.
     """
     notes = []
+    workloads = 0
     for name in FILES:
         path = folder / name
         if not path.is_file():
@@ -220,15 +221,37 @@ def repair(folder: Path) -> list[str]:
         lines = path.read_bytes().splitlines(keepends=True)
         for number, line in enumerate(lines, 1):
             try:
-                json.loads(line)
+                entry = json.loads(line)
             except ValueError as error:
                 if number < len(lines):
                     raise LogError(f"{path}, line {number}: not JSON ({error}); restore the file") from error
                 write_beside(path, lambda p, kept=lines[:-1]: p.write_bytes(b"".join(kept)))
                 notes.append(f"{path}: the last line was truncated and has been cut off")
+                lines = lines[:-1]
                 break
-        else:
-            if lines and not lines[-1].endswith(b"\n"):
-                # A whole line without its end: the next record would be written onto it.
-                write_beside(path, lambda p, kept=lines: p.write_bytes(b"".join(kept) + b"\n"))
+            # TVM itself dies of a line of another form.
+            if not (_is_workload(entry) if name == FILES[0] else _is_record(entry, workloads)):
+                raise LogError(
+                    f"{path}, line {number}: not a line of a MetaSchedule database (or of a kernel that "
+                    f"{FILES[0]} does not have); restore the file"
+                )
+        workloads = len(lines)
+        if lines and not lines[-1].endswith(b"\n"):
+            # A whole line without its end: the next record would be written onto it.
+            write_beside(path, lambda p, kept=lines: p.write_bytes(b"".join(kept) + b"\n"))
     return notes
+
+
+def _is_workload(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+
+
+def _is_record(entry: Any, workloads: int) -> bool:
+    if (
+        not isinstance(entry, list)
+        or len(entry) != 2
+        or not isinstance(entry[0], int)
+        or not isinstance(entry[1], list)
+    ):
+        return False
+    return 0 <= entry[0] < workloads and len(entry[1]) == 4 and isinstance(entry[1][0], list)

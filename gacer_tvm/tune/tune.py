@@ -149,7 +149,7 @@ def tune(
         return _result(records, earlier["asked"], 0, notes)
     here = tracker is None and measurer is None
     own = measurer or (Remote(tracker, tracker_key) if tracker else Here(share, _tvm_device(found)))
-    tuner = _Tuner(records, own, _with_cores(library.target, share), share, trials, seed)
+    tuner = _Tuner(records, own, with_cores(library.target, share), share, trials, seed)
     touched: dict[str, None] = {}
     finished = False
     with _interruption() as stop:
@@ -285,7 +285,7 @@ def _complete(run: Mapping[str, Any], records: Records, trials: int) -> bool:
     )
 
 
-def _with_cores(target: Any, cores: int) -> Any:
+def with_cores(target: Any, cores: int) -> Any:
     """A target that says how many cores a kernel may use; MetaSchedule's rules ask, and the records tell."""
     if target.kind.name != "llvm":
         return target
