@@ -3,69 +3,40 @@
 In order of worth, within its time: the report of the machine; correctness of all model sets against PyTorch on the same
 GPU; the table with every baseline; measurements for the cost model; tuning. Each unit is a process of its own, so that one
 that crashes, hangs or poisons the device ends alone. Results are written to DIR as they come; a later run goes on from
-there. The short table comes last.
+there. The short table comes last (``DIR/table.md``). With a few minutes only, ``--rehearse`` first: the same units on two
+tiny models.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .gpu_bench import Bench, gpu_bench
 from .gpu_results import OutOfTime, Results
 from .gpu_summary import summary
+from .gpu_supervise import Unit, die_with_parent, supervise, units, usable
 
-__all__ = ["Unit", "main", "run_unit", "supervise", "units"]
+__all__ = ["main", "run_unit"]
 
-_ATTEMPTS = 3
 _RANDOMS = 20
 _CORRECT_BATCH = 8
 
 
-@dataclass(frozen=True)
-class Unit:
-    """One piece of the suite.
-
-    Attributes
-    ----------
-    name
-        ``table/float32/b8/light`` and the like; the first word says what it is.
-    least
-        Seconds below which it is not worth starting.
-    most
-        Seconds that it may take.
-    """
-
-    name: str
-    least: float
-    most: float
-
-
-def units(sets: Sequence[str]) -> list[Unit]:
-    """All units, in order of worth."""
-    found = [Unit("doctor", 5, 120)]
-    for dtype in ("float32", "float16"):
-        found += [Unit(f"correct/{dtype}/{which}", 60, 900) for which in sets]
-    for batch in (8, 1, 32):
-        for dtype in ("float32", "float16"):
-            found += [Unit(f"table/{dtype}/b{batch}/{which}", 90, 900) for which in sets]
-    found += [Unit(f"profile/float32/b8/{which}", 60, 400) for which in sets]
-    found += [Unit(f"tune/float32/b8/{which}", 120, 3600) for which in sets]
-    return found
-
-
-def run_unit(bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int = _RANDOMS) -> None:
+def run_unit(
+    bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int = _RANDOMS, **options: Any
+) -> None:
     """Run one unit in this process and write its end, whatever it is."""
     began = time.monotonic()
     results.add(name, "begin", seconds=seconds)
     try:
-        _run(bench, results, name, seconds, randoms)
+        _run(bench, results, name, seconds, randoms, **options)
     except OutOfTime as error:
         results.add(name, "end", status="unfinished", reason=str(error), took=round(time.monotonic() - began, 1))
         return
@@ -76,7 +47,10 @@ def run_unit(bench: Callable[[], Bench], results: Results, name: str, seconds: f
     results.add(name, "end", status="done", took=round(time.monotonic() - began, 1))
 
 
-def _run(bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int) -> None:
+def _run(
+    bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int, cache: str | None = None,
+    rehearse: bool = False,
+) -> None:  # fmt: skip
     what, *rest = name.split("/")
     if what == "doctor":
         from ..runtime.doctor import doctor
@@ -85,6 +59,11 @@ def _run(bench: Callable[[], Bench], results: Results, name: str, seconds: float
         health = doctor()
         (results.folder / "doctor.txt").write_text(health.as_text() + "\n")
         results.add(name, "doctor", cuda=health.cuda, problems=[f.name for f in health.problems], **gpu_state())
+        return
+    if what == "sanitize":
+        from .gpu_sanitize import sanitize
+
+        sanitize(results, name, rest[0], seconds=seconds, cache=cache)
         return
     place = bench()
     if what == "correct":
@@ -101,67 +80,12 @@ def _run(bench: Callable[[], Bench], results: Results, name: str, seconds: float
     elif what == "profile":
         from .gpu_profile import profile
 
-        profile(place, results, name, which, dtype, batch, seconds=seconds)
+        profile(place, results, name, which, dtype, batch, seconds=seconds, schedules=2 if rehearse else 60)
     else:
         from .gpu_tune import tune_set
 
-        tune_set(place, results, name, which, dtype, batch, seconds=seconds)
-
-
-def supervise(
-    results: Results, minutes: float, command: Callable[[str, float], Sequence[str]], todo: Sequence[Unit], only: str = ""
-) -> None:
-    """Run what is left of `todo` until the time is up, each unit as a process.
-
-    Parameters
-    ----------
-    results
-        What is done already, and where results go.
-    minutes
-        Time for everything.
-    command
-        The command line of a unit: its name and seconds.
-    todo
-        In order of worth.
-    only
-        Only units whose names contain this.
-    """
-    end = time.monotonic() + 60 * minutes
-    log = results.folder / "units.log"
-    for unit in todo:
-        left = end - time.monotonic()
-        if only not in unit.name or unit.name in results.done():
-            continue
-        failed = results.failures().get(unit.name, 0)
-        if failed >= _ATTEMPTS:
-            print(f"{unit.name}: failed {failed} times, left out", flush=True)
-            continue
-        if left < unit.least:
-            continue
-        seconds = min(unit.most, left)
-        # What the unit plans with is less than what it is given: models load and kernels compile besides.
-        budget = 0.75 * seconds
-        print(f"{unit.name}: up to {seconds:.0f} s", flush=True)
-        began = time.monotonic()
-        before = sum(1 for _ in results.lines("end", unit.name))
-        with log.open("a") as stream:
-            stream.write(f"\n=== {unit.name}\n")
-            stream.flush()
-            try:
-                code = subprocess.run(
-                    list(command(unit.name, budget)), stdout=stream, stderr=subprocess.STDOUT, timeout=seconds, check=False
-                ).returncode
-                reason = f"the process ended with {code}"
-            except subprocess.TimeoutExpired:
-                reason = f"ran past {seconds:.0f} s"
-        if sum(1 for _ in results.lines("end", unit.name)) == before:
-            # It was killed before it could say so itself.
-            results.add(unit.name, "end", status="failed", reason=reason, took=round(time.monotonic() - began, 1))
-        last = list(results.lines("end", unit.name))[-1]
-        print(f"{unit.name}: {last['status']} in {last['took']} s {last.get('reason', '')[:300]}", flush=True)
-        if unit.name == "doctor" and not any(line["cuda"] for line in results.lines("doctor")):
-            print((results.folder / "doctor.txt").read_text(), flush=True)
-            return
+        less = {"trials": 2, "population": 4, "kernels": 1} if rehearse else {}
+        tune_set(place, results, name, which, dtype, batch, seconds=seconds, **less)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,23 +97,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", default=None, metavar="DIR", help="compiled kernels (the user's cache folder)")
     parser.add_argument("--tuning-logs", action="append", default=[], metavar="PATH", help="tuning records (repeatable)")
     parser.add_argument("--size", type=int, default=224, help="image size")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="two tiny models in place of the sets: does everything work? (a few minutes)"
+    )
+    parser.add_argument("--torch", choices=("cpu", "cuda"), default=None, help="where PyTorch computes the references")
     parser.add_argument("--list", action="store_true", help="list the units and what is done")
     parser.add_argument("--unit", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=300.0, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     results = Results(given.out)
     if given.unit is not None:
+        die_with_parent()
         try:
             run_unit(
-                lambda: gpu_bench(given.cache, given.size, given.tuning_logs), results, given.unit, given.seconds
+                lambda: gpu_bench(
+                    given.cache, given.size, given.tuning_logs, rehearse=given.rehearse, torch_device=given.torch
+                ),
+                results,
+                given.unit,
+                given.seconds,
+                randoms=3 if given.rehearse else _RANDOMS,
+                cache=given.cache,
+                rehearse=given.rehearse,
             )
         except Exception:
             traceback.print_exc()
             return 1
         return 0
-    from ..models import SETS
-
-    todo = units(tuple(SETS))
+    todo = _todo(given.rehearse, 60 * given.minutes)
     if given.list:
         for unit in todo:
             print(f"{'done' if unit.name in results.done() else '    '} {unit.name}")
@@ -199,13 +134,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = ["--out", str(given.out), "--unit", name, "--seconds", f"{seconds:.1f}", "--size", str(given.size)]
         cache = ["--cache", given.cache] if given.cache else []
         logs = [word for path in given.tuning_logs for word in ("--tuning-logs", path)]
-        return [sys.executable, "-m", "gacer_tvm.bench.gpu", *options, *cache, *logs]
+        rest = (["--rehearse"] if given.rehearse else []) + (["--torch", given.torch] if given.torch else [])
+        return [sys.executable, "-m", "gacer_tvm.bench.gpu", *options, *cache, *logs, *rest]
 
-    supervise(results, given.minutes, command, todo, given.only)
-    text = summary(results)
-    (results.folder / "table.md").write_text(text)
-    print(text)
-    return 0 if any(line["cuda"] for line in results.lines("doctor")) or given.only else 1
+    # Ended from outside, the suite still ends its unit and prints what it has.
+    before = signal.signal(signal.SIGTERM, _ended)
+    try:
+        supervise(results, given.minutes, command, todo, given.only)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        text = summary(results)
+        (results.folder / "table.md").write_text(text)
+        print(text, flush=True)
+    return 0 if usable(results) else 1
+
+
+def _todo(rehearse: bool, seconds: float) -> list[Unit]:
+    if not rehearse:
+        from ..models import SETS
+
+        return units(tuple(SETS), seconds)
+    dtypes = ("float32", "float16")
+    return [
+        Unit("doctor", 1, 120, always=True),
+        *(Unit(f"correct/{dtype}/small", 1, 300) for dtype in dtypes),
+        *(Unit(f"table/{dtype}/b4/small", 1, 300) for dtype in dtypes),
+        *(Unit(f"sanitize/{tool}", 1, 300) for tool in ("memcheck", "racecheck")),
+        Unit("profile/float32/b4/small", 1, 300),
+        Unit("tune/float32/b4/small", 1, 300),
+    ]
+
+
+def _ended(signum: int, frame: Any) -> None:
+    raise SystemExit(128 + signum)
 
 
 if __name__ == "__main__":

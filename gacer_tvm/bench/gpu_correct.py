@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,14 +38,20 @@ def correct(
     expected = references(nets, bench.torch_device)
     graph, library = bench.lowered(nets)
     known = {line["schedule"] for line in results.lines("correct", unit) if line.get("ok")}
+    tries: dict[str, int] = {}
+    for line in results.lines("try", unit):
+        tries[line["schedule"]] = tries.get(line["schedule"], 0) + 1
     wrong = []
-    for name, made in _plans(bench, graph, library, batch, randoms, seconds):
+    # A schedule that took an earlier attempt down with it has its turn after all others.
+    plans = sorted(_plans(bench, graph, library, batch, randoms, seconds), key=lambda plan: tries.get(plan[0], 0))
+    for name, made in plans:
         if name in known:
             continue
         if time.monotonic() - began > seconds:
             raise OutOfTime(f"out of time before schedule {name!r}")
+        results.add(unit, "try", schedule=name)
         try:
-            plan, session = made() if callable(made) else made
+            plan, session = made()
             if session is None:
                 session = bench.open(graph, plan, library)
             bench.feed(session, graph, nets)
@@ -58,8 +64,12 @@ def correct(
                 error = max(errors)
             finally:
                 session.close()
-        except GacerError as failure:
-            results.add(unit, "correct", schedule=name, ok=False, error=None, reason=str(failure)[:500])
+        except Exception as failure:  # the driver's and TVM's errors are of many kinds
+            reason = f"{type(failure).__name__}: {str(failure)[:500]}"
+            results.add(unit, "correct", schedule=name, ok=False, error=None, reason=reason)
+            if not isinstance(failure, GacerError):
+                # What comes from the driver stays: whatever this process did next would fail too.
+                raise
             wrong.append(name)
             continue
         ok = bool(error <= TOLERANCE[dtype])
@@ -99,10 +109,13 @@ def _plans(
 ) -> Iterator[tuple[str, Any]]:
     name = bench.device.name
 
-    def checked(schedule: Any) -> tuple[LaunchPlan, None]:
-        plan = lower(schedule, graph)
-        check_plan(plan, graph)
-        return plan, None
+    def checked(schedule: Any) -> Callable[[], tuple[LaunchPlan, None]]:
+        def made() -> tuple[LaunchPlan, None]:
+            plan = lower(schedule, graph)
+            check_plan(plan, graph)
+            return plan, None
+
+        return made
 
     def auto() -> Any:
         budget = min(bench.search_seconds, seconds / 10)

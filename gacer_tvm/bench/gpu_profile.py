@@ -31,7 +31,7 @@ def profile(
     *,
     seconds: float,
     rounds: int = 7,
-    schedules: int = 200,
+    schedules: int = 60,
 ) -> None:
     """Measure one set until the time is up or `schedules` are done; each timing becomes a line of ``measurements.jsonl``.
 

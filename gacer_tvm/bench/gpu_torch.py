@@ -5,11 +5,15 @@ Float32 is float32: TF32 is switched off for matrix products and convolutions, a
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
+from .._tvm import tvm
 from .gpu_bench import Net, torch_inputs
 
 __all__ = ["TorchWays", "references", "settings"]
@@ -25,6 +29,10 @@ def settings() -> dict[str, Any]:
     torch.set_grad_enabled(False)
     return {
         "torch": torch.__version__,
+        "python": platform.python_version(),
+        "tvm": tvm.__version__,
+        "gacer_tvm": __version__,
+        "connections": os.environ.get("CUDA_DEVICE_MAX_CONNECTIONS", "8"),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None,
         "tf32": False,
@@ -92,25 +100,30 @@ class TorchWays:
 
         return round_
 
-    def compiled(self) -> tuple[Callable[[], None], Callable[[], None]]:
-        """``torch.compile(mode="max-autotune")``, each model captured into a CUDA graph: in turn, and on streams.
+    def compile(self, number: int) -> Any:
+        """One model by ``torch.compile(mode="max-autotune")``, captured into a CUDA graph; takes a minute or more.
 
-        The graphs are captured here (mode "max-autotune-no-cudagraphs") with a memory pool each: those that
+        The graph is captured here (mode "max-autotune-no-cudagraphs") with a memory pool of its own: those that
         torch.compile captures itself share one and must not run at the same time.
         """
         torch = self.torch
-        graphs = []
-        for module, inputs in self.models:
-            run = torch.compile(module, mode="max-autotune-no-cudagraphs")
-            side = torch.cuda.Stream()
-            with torch.cuda.stream(side), torch.inference_mode():
-                for _ in range(3):
-                    run(*inputs)
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.inference_mode(), torch.cuda.graph(graph):
+        module, inputs = self.models[number]
+        # Nothing of the model before it counts towards dynamo's limit of recompilations.
+        torch.compiler.reset()
+        run = torch.compile(module, mode="max-autotune-no-cudagraphs")
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side), torch.inference_mode():
+            for _ in range(3):
                 run(*inputs)
-            graphs.append(graph)
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.inference_mode(), torch.cuda.graph(graph):
+            run(*inputs)
+        return graph
+
+    def compiled(self, graphs: list[Any]) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Rounds of the graphs of `compile`, one for each model: in turn, and each on a stream of its own."""
 
         def in_turn() -> None:
             for graph in graphs:

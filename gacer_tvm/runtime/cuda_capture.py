@@ -9,7 +9,9 @@ wait is an edge and costs no call:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,18 @@ from .cuda_driver import Driver
 from .replay import Bound
 
 __all__ = ["Issue", "Timers"]
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection: freeing memory of an earlier session would break the capture of this one."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @dataclass
@@ -110,14 +124,15 @@ class Issue:
 
     def capture(self, calls: Sequence[Bound], timers: Timers | None = None) -> Any:
         """One round as a graph, ready to be launched. Every kernel must have run before: modules load at first use."""
-        self.driver.begin_capture(self.main)
-        try:
-            self.round(calls, timers, in_graph=True)
-        except BaseException:
-            # A stream left capturing would refuse all further work.
-            self._abandon()
-            raise
-        return self.driver.end_capture(self.main)
+        with _no_collection():
+            self.driver.begin_capture(self.main)
+            try:
+                self.round(calls, timers, in_graph=True)
+            except BaseException:
+                # A stream left capturing would refuse all further work.
+                self._abandon()
+                raise
+            return self.driver.end_capture(self.main)
 
     def timers(self) -> Timers:
         """Timed events for a round."""

@@ -330,6 +330,7 @@ API Result cuMemAlloc_v2(void** place, size_t bytes) {
   return *place ? OK : OUT_OF_MEMORY;
 }
 API Result cuMemFree_v2(void* place) {
+  if (capturing()) return refuse("cuMemFree");
   note("free");
   settle();
   auto piece = device_pieces.find(place);
@@ -342,7 +343,11 @@ API Result cuMemAllocHost_v2(void** place, size_t bytes) {
   *place = std::aligned_alloc(512, (bytes + 511) / 512 * 512);
   return *place ? OK : OUT_OF_MEMORY;
 }
-API Result cuMemFreeHost(void* place) { std::free(place); return OK; }
+API Result cuMemFreeHost(void* place) {
+  if (capturing()) return refuse("cuMemFreeHost");
+  std::free(place);
+  return OK;
+}
 API Result cuMemGetInfo_v2(size_t* available, size_t* total) { *available = *total = size_t(8) << 30; return OK; }
 API Result cuMemcpyAsync(void* target, const void* source, size_t bytes, void* stream) {
   issue(of(stream), [=] { std::memmove(target, source, bytes); });

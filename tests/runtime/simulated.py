@@ -217,6 +217,7 @@ class SimulatedDevice:
         return Allocation(address, nbytes, data)
 
     def free(self, allocation: Allocation) -> None:
+        self._not_capturing("give memory back")
         self.log.append(("free", allocation.nbytes))
         # Used after it was given back, memory is garbage.
         self.memory.pop(allocation.address)[:] = 0xFF

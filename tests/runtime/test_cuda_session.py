@@ -366,3 +366,35 @@ def test_too_few_connections_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert connection_limit(8) == "" and "is not set, which means 8" in connection_limit(9)
     monkeypatch.setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32")
     assert connection_limit(32) == ""
+
+
+def test_nothing_is_collected_while_a_graph_is_captured() -> None:
+    """Memory that an old session's cycle gives back during a capture would break the capture."""
+    import gc
+
+    session, device = session_of("parallel")
+    found: list[bool] = []
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            found.append(device.capture is not None)
+
+    launch = device.launch
+
+    def littering(*given: Any) -> None:
+        Cycle()
+        launch(*given)
+
+    device.launch = littering  # type: ignore[method-assign]
+    limits = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        session.round()
+    finally:
+        gc.set_threshold(*limits)
+    gc.collect()
+    assert len(found) == 2 * len(session.plan.launches) and not any(found)
+    assert gc.isenabled()

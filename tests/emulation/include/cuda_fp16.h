@@ -51,6 +51,8 @@ inline bool operator<=(half a, half b) { return float(a) <= float(b); }
 inline bool operator>=(half a, half b) { return float(a) >= float(b); }
 inline bool operator==(half a, half b) { return float(a) == float(b); }
 inline bool operator!=(half a, half b) { return float(a) != float(b); }
+inline bool __hgt(half a, half b) { return float(a) > float(b); }
+inline bool __hlt(half a, half b) { return float(a) < float(b); }
 inline half __float2half(float a) { return half(a); }
 inline half __float2half_rn(float a) { return half(a); }
 inline float __half2float(half a) { return a; }
@@ -67,5 +69,6 @@ inline half hfloor(half a) { return half(std::floor(float(a))); }
 struct alignas(4) half2 {
   half x, y;
 };
+using __half2 = half2;
 inline half2 make_half2(half x, half y) { return {x, y}; }
 inline half2 __halves2half2(half x, half y) { return {x, y}; }
