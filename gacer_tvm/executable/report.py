@@ -16,12 +16,19 @@ __all__ = ["KernelOrigin", "Report", "make_report"]
 
 @dataclass(frozen=True)
 class KernelOrigin:
-    """Where one kernel of the plan comes from."""
+    """Where one kernel of the plan comes from: `rule` is a rule's name, or names the tuning record."""
 
     operator: str
     items: int
     rule: str
     failures: tuple[tuple[str, str], ...]
+    refused: tuple[tuple[str, str], ...] = ()
+    """Tuning records of what the kernel computes that were not used, with the reason."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether a tuning record made it."""
+        return self.rule.startswith("tuned: ") or " log " in self.rule
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,14 @@ class Report:
             f"parameters: {_mib(self.constant_bytes)}",
             "kernels by origin: " + ", ".join(f"{rule} {count}" for rule, count in self.rules.items()),
         ]
+        recorded = [k for k in self.kernels if k.recorded]
+        if recorded:
+            lines.append(f"kernels from tuning records: {len(recorded)} of {len(self.kernels)}")
+            lines += [f"  {k.operator}, {k.items} items: {k.rule}" for k in recorded]
+        refused = [(k.operator, r) for k in self.kernels for r in k.refused]
+        if refused:
+            lines.append(f"tuning records that were not used: {len(refused)}")
+            lines += [f"  {operator}: {record}: {reason}" for operator, (record, reason) in refused]
         failed = [(k.operator, f) for k in self.kernels for f in k.failures]
         if failed:
             lines.append(f"rules that failed and were passed over: {len(failed)}")
@@ -101,7 +116,10 @@ def make_report(
         at = (launch.operator, launch.items)
         if at not in seen:
             kernel = library.get(*at)
-            seen[at] = KernelOrigin(graph.operators[launch.operator].name, launch.items, kernel.rule, kernel.failures)
+            # A saved library has kernels, but no longer the records that it was built with.
+            refused = library.refused(*at) if hasattr(library, "refused") else ()
+            name = graph.operators[launch.operator].name
+            seen[at] = KernelOrigin(name, launch.items, kernel.rule, kernel.failures, refused)
     return Report(
         device=device.name,
         target=str(library.target),

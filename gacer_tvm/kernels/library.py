@@ -102,6 +102,8 @@ class KernelLibrary:
         self._kernels: dict[str, Kernel] = {}
         self._requests: dict[tuple[str, int, int, int], KernelRequest] = {}
         self._schedules: dict[str, tuple[Any, str]] = {}
+        # Records that compute what a kernel computes and did not serve, with the reason.
+        self._refused: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def key(self, operator: int, items: int) -> str:
         """Key of the kernel of an operator at a chunk size."""
@@ -148,6 +150,10 @@ class KernelLibrary:
         """The scheduled PrimFunc as it is compiled, the rule that made it, and the rules that failed."""
         return self._schedule(self._request(operator, items))
 
+    def refused(self, operator: int, items: int) -> tuple[tuple[str, str], ...]:
+        """Tuning records of what this kernel computes that were not used for it: (record, reason) each."""
+        return self._refused.get(self.key(operator, items), ())
+
     def request(self, operator: int, items: int) -> KernelRequest:
         """The unscheduled kernel of an operator at a chunk size."""
         return self._request(operator, items)
@@ -172,6 +178,8 @@ class KernelLibrary:
         """The request under a key of its own where a provider has a schedule: the rules' kernel may be stored already."""
         for provider in self.providers:
             found = provider(wanted.func, self.target)
+            if found is None and hasattr(provider, "refusals"):
+                self._refused[wanted.key] = provider.refusals(wanted.func, self.target)
             if found is not None:
                 text = f"{wanted.key} {found[1]} {tvm_ffi.structural_hash(found[0])}"
                 wanted = replace(wanted, key=hashlib.sha256(text.encode()).hexdigest()[:24])

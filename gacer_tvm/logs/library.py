@@ -73,6 +73,7 @@ class ScheduleLibrary:
         self._index: dict[str, list[_Logged]] | None = None
         self._opaque: list[_Logged] = []
         self._found: dict[tuple[str, str], Replayed | None] = {}
+        self._why: dict[tuple[str, str], tuple[NotReplayed, ...]] = {}
         self._lock = threading.RLock()
 
     @classmethod
@@ -104,10 +105,20 @@ class ScheduleLibrary:
             A tvm Target, CPU or GPU.
         """
         with self._lock:
+            self._built()
             key = (str(tvm_ffi.structural_hash(function)), str(target))
             if key not in self._found:
+                before = len(self.refused)
                 self._found[key] = self._find(function, target)
+                self._why[key] = tuple(self.refused[before:])
             return self._found[key]
+
+    def refusals(self, function: Any, target: Any) -> tuple[tuple[str, str], ...]:
+        """Records that compute what a function computes and were not given for it: (source, reason) each."""
+        key = (str(tvm_ffi.structural_hash(function)), str(target))
+        with self._lock:
+            refused = self._why.get(key, ())
+        return tuple((f"{item.record.source} log {item.record.place}", item.reason) for item in refused)
 
     def _find(self, function: Any, target: Any) -> Replayed | None:
         choices = [
@@ -152,6 +163,7 @@ class ScheduleLibrary:
             return [logged for logged in self._opaque if same_function(logged.function, function)]
 
     def _built(self) -> dict[str, list[_Logged]]:
+        """Every workload identified, once; what nobody knows is refused here, before any function is asked for."""
         if self._index is None:
             self._index = {}
             for records in _by_workload(self.records):
