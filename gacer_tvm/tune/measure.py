@@ -7,6 +7,7 @@ fails; here a candidate is built in a third of a second. The price: a candidate 
 
 from __future__ import annotations
 
+import importlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -95,6 +96,10 @@ class Remote:
     def __init__(
         self, tracker: str, key: str, *, timeout: int = 60, repeats: int = 3, least_seconds: float = 0.02
     ) -> None:
+        try:
+            importlib.import_module("cloudpickle")
+        except ImportError as error:
+            raise DeviceError("TVM's RPC runner needs cloudpickle: pip install 'gacer-tvm[rpc]'") from error
         ms = s_tir.meta_schedule
         host, _, port = tracker.rpartition(":")
         if not host or not port.isdigit():

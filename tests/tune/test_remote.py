@@ -20,6 +20,8 @@ from gacer_tvm.tune.records import FAILED, Records
 
 from .nets import tenants, tuned
 
+# TVM leaves the sockets of its tracker sessions to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 KEY = "gacer-test"
 
 
