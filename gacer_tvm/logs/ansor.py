@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from .ansor_key import WorkloadKey, parse_key
+from .named import is_product, is_shape
 from .record import LogRecord, Tensor
 from .result import BadRecord, parse_result
 from .steps import AnsorSchedule, BadStep, Split, Step, parse_steps
@@ -87,7 +88,10 @@ def _named(key: WorkloadKey) -> tuple[str, tuple[Tensor, ...], int, float | None
             shapes = ((n, ci, h, w), (co, ci, kh, kw), (n, co, *out))
             flops = 2.0 * math.prod(shapes[2]) * ci * kh * kw
             return "conv2d", tuple(Tensor(shape, dtype) for shape in shapes), 1, flops
-    if ("matmul" in name or "dense" in name) and len(numbers) >= 3:
+    if "conv2d" in name and len(key.arguments) >= 2 and all(is_shape(item) for item in key.arguments[:2]):
+        given = [item for item in key.arguments[:2] if isinstance(item, list)]
+        return "conv2d", tuple(Tensor(tuple(shape), dtype) for shape in given), 0, None
+    if (is_product(name) or "sparse_dense" in name) and len(numbers) >= 3:
         n, k, m = numbers[:3]
         tensors = tuple(Tensor(shape, dtype) for shape in ((n, k), (k, m), (n, m)))
         kind = "sparse_dense" if "sparse" in name else "dense"

@@ -13,7 +13,7 @@ from pathlib import Path
 from gacer_tvm.errors import LogError
 
 from .ansor_key import WorkloadKey, parse_key
-from .ansor_state import ReplayStop, follow
+from .ansor_state import FinalState, ReplayStop, follow
 from .dag import Compute, Dag, Placeholder
 from .dag_extents import dag_from_text
 from .dag_text import DagTextError, workload_hash
@@ -98,15 +98,20 @@ def identify(workload: str, steps: tuple[Step, ...], dictionary: Dictionary | No
     if key is None:
         raise ReplayStop("the workload key is no key")
     stop: ReplayStop | None = None
+    loose: Identified | None = None
     for found in _computations(workload, key, dictionary):
         try:
-            follow(dag_axes(found.dag), steps)
+            state = follow(dag_axes(found.dag), steps)
         except ReplayStop as failed:
             # Of several that do not fit, the one that went furthest tells most.
             if stop is None or (failed.step or 0) > (stop.step or 0):
                 stop = failed
             continue
-        return found
+        if found.how != "name" or _reaches(state):
+            return found
+        loose = loose or found
+    if loose is not None:
+        return loose
     if stop is not None:
         raise stop
     if not key.hashed:
@@ -114,6 +119,12 @@ def identify(workload: str, steps: tuple[Step, ...], dictionary: Dictionary | No
     if not key.shapes:
         raise ReplayStop("the key is a hash without shapes (written before 2021), which no dictionary has")
     raise ReplayStop("no known computation has this key's hash")
+
+
+def _reaches(state: FinalState) -> bool:
+    """Whether the steps schedule the last stage: those of a bare product also fit a product with a sum behind it."""
+    last = state.stages[-1]
+    return bool(last.program) or any(it.annotation != "none" for it in last.iters)
 
 
 def _computations(workload: str, key: WorkloadKey, dictionary: Dictionary | None) -> Iterator[Identified]:

@@ -34,22 +34,31 @@ def module_function(trace: MetaTrace) -> Any:
     if not trace.database:
         raise ReplayStop("no workload file stands beside the records, so that the function is not known")
     with _LOCK:
-        found = _function(trace.database, trace.workload_index)
+        found = _function(trace.database, _stamp(trace.database), trace.workload_index)
     if isinstance(found, str):
         raise ReplayStop(found)
     return found
 
 
+def _stamp(path: str) -> tuple[int, int]:
+    """What changes when a database is tuned on while this process runs."""
+    try:
+        held = Path(path).stat()
+    except OSError:
+        return 0, 0
+    return held.st_mtime_ns, held.st_size
+
+
 @lru_cache(maxsize=8)
-def _lines(path: str) -> tuple[str, ...]:
+def _lines(path: str, stamp: tuple[int, int]) -> tuple[str, ...]:
     with Path(path).open("r", encoding="utf-8", errors="replace") as file:
         return tuple(file)
 
 
 @lru_cache(maxsize=1024)
-def _function(path: str, index: int) -> Any:
+def _function(path: str, stamp: tuple[int, int], index: int) -> Any:
     try:
-        lines = _lines(path)
+        lines = _lines(path, stamp)
     except OSError as error:
         return f"the workload file cannot be read: {error.strerror}"
     if index >= len(lines):

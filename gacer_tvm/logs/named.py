@@ -11,10 +11,16 @@ from collections.abc import Iterator
 from .ansor_key import WorkloadKey
 from .families import candidate_texts
 
-__all__ = ["named_texts"]
-
+__all__ = ["is_product", "is_shape", "named_texts"]
 
 Shape = tuple[int, ...]
+
+_PRODUCT = re.compile(r"matmul|gemm|dense|(?:^|_)mm(?:_|$)")
+
+
+def is_product(name: str) -> bool:
+    """Whether a registered function's name says that it is a matrix product."""
+    return "sparse" not in name and bool(_PRODUCT.search(name.lower()))
 
 
 def named_texts(key: WorkloadKey) -> Iterator[tuple[str, tuple[Shape, ...], str]]:
@@ -28,7 +34,9 @@ def named_texts(key: WorkloadKey) -> Iterator[tuple[str, tuple[Shape, ...], str]
         return
     if "conv2d" in name and len(numbers) >= 6:
         texts = _conv2d(key, numbers)
-    elif ("matmul" in name or "gemm" in name or "dense" in name) and "sparse" not in name and len(numbers) >= 3:
+    elif "conv2d" in name and len(key.arguments) >= 2 and all(is_shape(item) for item in key.arguments[:2]):
+        texts = _conv2d_of_shapes(*key.arguments[:2])
+    elif is_product(name) and len(numbers) >= 3:
         texts = _matmul(numbers)
     elif "softmax" in name and len(numbers) == 2:
         shape = (numbers[0], numbers[1])
@@ -77,6 +85,28 @@ def _conv2d(key: WorkloadKey, numbers: list[int]) -> Iterator[tuple[str, tuple[S
                 # The stride must be the key's; candidate_texts tries all that fit the shapes.
                 if "conv2d_nchw(" in text and ("*2)" in text) == (stride[0] == 2) and "p0" in text:
                     yield text, shapes
+
+
+def _conv2d_of_shapes(data: object, weight: object) -> Iterator[tuple[str, tuple[Shape, ...]]]:
+    """A convolution registered with the shapes of its inputs; stride and padding are what the steps say they are."""
+    assert isinstance(data, list) and isinstance(weight, list)
+    n, channels, h, w = data
+    out_channels, in_channels, kh, kw = weight
+    if channels != in_channels:
+        return
+    for stride in (1, 2):
+        for padding in sorted({kh // 2, 0}):
+            sizes = [(size + 2 * padding - k) // stride + 1 for size, k in ((h, kh), (w, kw))]
+            if min(sizes) > 0:
+                shapes = (tuple(data), tuple(weight), (n, out_channels, *sizes))
+                for text in candidate_texts(shapes):
+                    if "conv2d_nchw(" in text and ("*2)" in text) == (stride == 2) and "p0" in text:
+                        yield text, shapes
+
+
+def is_shape(value: object) -> bool:
+    """Whether an argument is the shape of a 4-d tensor."""
+    return isinstance(value, list) and len(value) == 4 and all(type(n) is int and 0 < n < 1 << 20 for n in value)
 
 
 def _pair(value: object) -> tuple[int, int]:

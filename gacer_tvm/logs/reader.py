@@ -25,6 +25,14 @@ __all__ = ["BadLines", "LogFile", "LogSet", "read_line", "read_logs"]
 _MAX_LINE = 64 << 20
 _PICKLE = re.compile(r"^[A-Za-z0-9+/=]{16,}\t[A-Za-z0-9+/=]{4,}(\t[A-Za-z0-9+/=.]*)*$")
 _SUFFIXES = (".json", ".log", ".jsonl", ".txt")
+# Suffix of a packed file: what packed it, and how it begins.
+_PACKED = {
+    ".gz": ("gzip", b"\x1f\x8b"),
+    ".xz": ("xz", b"\xfd7zXZ"),
+    ".bz2": ("bzip2", b"BZh"),
+    ".zip": ("zip", b"PK\x03\x04"),
+    ".zst": ("zstd", b"\x28\xb5\x2f\xfd"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +108,29 @@ def read_logs(paths: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Log
 
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file() and file.suffix in _SUFFIXES)
+        found = sorted(file for file in path.rglob("*") if _is_log(file))
+        if not found:
+            raise LogError(f"folder {str(path)!r} holds no tuning logs ({', '.join(_SUFFIXES)})")
+        return found
     if not path.exists():
         raise LogError(f"tuning log {str(path)!r} does not exist; give a log file, a database or a folder of them")
+    if path.is_block_device() or path.is_char_device():
+        raise LogError(f"tuning log {str(path)!r} is a device; give a log file, a database or a folder of them")
     return [path]
+
+
+def _is_log(path: Path) -> bool:
+    """By its name; a packed log counts, so that it is named among what could not be read."""
+    name = path.with_suffix("") if path.suffix in _PACKED else path
+    return name.suffix in _SUFFIXES and path.is_file()
+
+
+def _refused_whole(start: bytes) -> str:
+    """Why a file is not worth reading line by line, told from its first line; or ""."""
+    for packer, magic in _PACKED.values():
+        if start.startswith(magic):
+            return f"packed with {packer}: unpack it first"
+    return "binary, not a text log" if b"\x00" in start else ""
 
 
 def _read_file(path: Path) -> LogFile:
@@ -116,6 +143,10 @@ def _read_file(path: Path) -> LogFile:
         with path.open("rb") as file:
             while raw := file.readline(_MAX_LINE):
                 lines += 1
+                whole = _refused_whole(raw) if lines == 1 else ""
+                if whole:
+                    bad[whole] = [1, 1]
+                    break
                 text = raw.decode("utf-8", errors="replace").strip()
                 if lines == 1:
                     text = text.removeprefix("\ufeff")

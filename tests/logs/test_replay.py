@@ -169,6 +169,40 @@ def test_named_matmul_record() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "raw", "inputs", "op_class"),
+    [
+        (["ansor_mm", 24, 16, 20, "float32"], [["FU", 2, [0, 1]], ["AN", 2, 0, 3]], [(24, 16), (16, 20)], "dense"),
+        (
+            ["my_gemm", 24, 16, 20],
+            [["CHW", 2, "local"], ["CA", 2, 3, 0], ["AN", 3, 0, 3]],
+            [(24, 16), (16, 20)],
+            "dense",
+        ),
+        # The steps say that it is padded: the loop has 8 iterations.
+        (
+            ["conv2d_ansor", [2, 3, 8, 8], [4, 3, 3, 3]],
+            [["SP", 3, 2, 8, [4], 1], ["CI", 1]],
+            [(2, 3, 8, 8), (4, 3, 3, 3)],
+            "conv2d",
+        ),
+    ],
+)
+def test_named_by_their_users(key: list, raw: list, inputs: list, op_class: str) -> None:
+    """Names and argument forms of other people's logs, computed as PyTorch computes them."""
+    torch = pytest.importorskip("torch")
+    record = record_of(ansor_line(key, raw))
+    outcome = replay_ansor(record, cpu())
+    assert isinstance(outcome, Replayed) and outcome.how == "name" and record.op_class == op_class
+    rng = np.random.default_rng(5)
+    a, b = (rng.standard_normal(shape).astype("float32") for shape in inputs)
+    if op_class == "dense":
+        wanted = a @ b
+    else:
+        wanted = torch.conv2d(torch.tensor(a), torch.tensor(b), padding=1).numpy()
+    np.testing.assert_allclose(run(outcome.scheduled, a, b, out=wanted.shape), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
     ("key", "raw", "reason"),
     [
         (["my_function", 3], [], "no computation is known for the registered function 'my_function'"),
@@ -200,6 +234,24 @@ def test_a_wrong_schedule_does_not_pass() -> None:
     assert verify_schedule(right, right, cpu()).passed
     forgets_c = Dag((*dag.stages[:4], replace(dag.stages[4], body=dag.stages[4].body.args[0])))
     assert not verify_schedule(right, prim_func_of(forgets_c), cpu()).passed
+
+
+def test_resnet_18_for_cuda_is_accounted_for(shared_dir: Path) -> None:
+    """Each of the 24 keys: how its computation is known, what it is, and that it becomes kernels with threads."""
+    records = read_logs(shared_dir / "ansor" / "tvm_ci_resnet-18-NHWC-B1-cuda.json").records
+    outcomes = {record.line: replay_ansor(record, cuda(), verify=False) for record in records}
+    assert sorted(outcomes) == list(range(1, 25))
+    how: dict[str, int] = {}
+    classes: dict[str, int] = {}
+    for record in records:
+        outcome = outcomes[record.line]
+        assert isinstance(outcome, Replayed), str(outcome)
+        how[outcome.how] = how.get(outcome.how, 0) + 1
+        classes[record.op_class] = classes.get(record.op_class, 0) + 1
+        extents = thread_extents(outcome.scheduled)
+        assert extents["blockIdx.x"] >= 1 and 1 < extents["threadIdx.x"] <= 1024
+    assert how == {"dictionary": 23, "hash": 1}
+    assert classes == {"conv2d_winograd": 12, "conv2d": 8, "pool": 2, "dense": 1, "elementwise": 1}
 
 
 def test_samples_all_replay_on_cpu_and_cuda(shared_dir: Path) -> None:
