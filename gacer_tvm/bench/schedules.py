@@ -2,8 +2,8 @@
 
 ``python -m gacer_tvm.bench.schedules --out schedules`` lowers the four sets (batch 8; random weights, which no schedule
 depends on) for CUDA and for this machine's CPU, searches on every device model, writes
-``<out>/<device>/<set>.json`` and the table ``<out>/README.md``. Nothing is measured: every figure is marked as
-simulated.
+``<out>/<device>/<set>.json`` and the table ``<out>/README.md``. Nothing is measured here: every figure is marked as
+simulated (`schedules_measured` adds what was measured on the CPU).
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from typing import Any
 
 from ..cost import AnalyticPrior, Cost, Device
 from ..graph.model import MultiTenantGraph
+from ..kernels.store import write_beside
 from ..schedule import Schedule
 from ..search import SearchResult, search
 
-__all__ = ["SETS", "Ablation", "ablate", "as_markdown", "main", "set_tenants"]
+__all__ = ["MEASURED", "SETS", "Ablation", "ablate", "as_markdown", "main", "measured_section", "set_tenants"]
+
+# The heading of the part of the index that is measured.
+MEASURED = "# Measured on the CPU"
 
 SETS: dict[str, tuple[str, ...]] = {
     "alexnet+vgg16+resnet18": ("alexnet", "vgg16", "resnet18"),
@@ -188,6 +192,12 @@ def as_markdown(rows: Sequence[Ablation], conditions: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def measured_section(index: str) -> str:
+    """What `schedules_measured` wrote at the end of an index; "" where it wrote nothing yet."""
+    _, found, rest = index.partition(MEASURED)
+    return f"\n{MEASURED}{rest}" if found else ""
+
+
 def set_tenants(models: Sequence[str], batch: int = 8, size: int = 224) -> dict[str, Any]:
     """Tenants of a set by name, with random weights.
 
@@ -259,7 +269,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"Batch {given.batch}, images {given.size} x {given.size}, float32, kernels and launch shapes of TVM's default rules "
         "(for sm_90, on every GPU model), costs by the analytic prior."
     )
-    (given.out / "README.md").write_text(as_markdown(rows, conditions))
+    index = given.out / "README.md"
+    text = as_markdown(rows, conditions)
+    if index.exists():
+        text += measured_section(index.read_text())
+    write_beside(index, lambda path: path.write_text(text))
     return 0
 
 
