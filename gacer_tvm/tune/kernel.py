@@ -10,6 +10,7 @@ from typing import Any
 
 from .._tvm import s_tir
 from ..kernels import rules
+from ..kernels.request import GENERATION
 from .context import KernelSearch
 from .measure import Measurer
 from .records import FAILED, KernelNote, Records, workload_module
@@ -21,6 +22,7 @@ _STALE = 4
 # A candidate that a process died with this often is recorded as failed.
 _CRASHES = 2
 _TURNS = 3
+_FINALISTS = 2
 _MARKER = "in_flight.json"
 
 
@@ -101,6 +103,7 @@ class KernelRun:
             if self.note.default is None:
                 self.note.default = self._time_default()
                 self._records.save_notes()
+            self._try_tilings(measured)
             self._search = KernelSearch(self._module, self._target, self._seed)
         self.generations += 1
         candidates = self._search.candidates()
@@ -149,22 +152,41 @@ class KernelRun:
         self._stale = 0 if new else self._stale + 1
         return [found[n] for n in range(len(candidates)) if n in found]
 
+    def _try_tilings(self, measured: Callable[[int, str], None]) -> None:
+        """Time the tilings of our own rule that come next in its estimate; they are few, and no trials."""
+        note = self.note
+        if note.generation != GENERATION:
+            note.tilings, note.tiling, note.generation = {}, "", GENERATION
+        for text in rules.tilings(self.task.func, self._target, self._cores):
+            if text in note.tilings or self._stopped():
+                continue
+            note.tilings[text] = self._time(self._retiled(text)) or FAILED
+            self._records.save_notes()
+            measured(0, f"{self.task.name}: {note.tilings[text] * 1e3:.3g} ms, another tiling")
+
+    def _retiled(self, text: str) -> Any:
+        return workload_module(rules.retiled(self.task.func, self._target, self._cores, text))
+
     def settle(self) -> None:
-        """Time the best record and the default in turns, so that chance does not decide between them."""
-        if self._records.best(self.task.key) is None:
-            return
-        database = self._records.database
-        module = workload_module(self.task.func)
-        record = database.query_tuning_record(module, self._target, "main")
-        schedule = s_tir.Schedule(record.workload.mod)
-        with self._target:
-            record.trace.apply_to_schedule(schedule, remove_postproc=False)
-        default, tuned = [], []
+        """Time the best record, the best tiling and the default in turns, so that chance does not decide between them."""
+        self._try_tilings(lambda *_: None)
+        modules: dict[str, Any] = {}
+        record = self._records.database.query_tuning_record(self._module, self._target, "main")
+        if self._records.best(self.task.key) is not None:
+            schedule = s_tir.Schedule(record.workload.mod)
+            with self._target:
+                record.trace.apply_to_schedule(schedule, remove_postproc=False)
+            modules[""] = schedule.mod
+        ranked = sorted(self.note.tilings, key=lambda t: self.note.tilings[t])
+        modules.update({t: self._retiled(t) for t in ranked[:_FINALISTS] if self.note.tilings[t] < FAILED})
+        taken: dict[str | None, list[float | None]] = {name: [] for name in (None, *modules)}
         for _ in range(_TURNS):
-            default.append(self._time_default())
-            tuned.append(self._time(schedule.mod))
-        self.note.default = _median(default)
-        self.note.tuned = _median(tuned)
+            for name, seconds in taken.items():
+                seconds.append(self._time_default() if name is None else self._time(modules[name]))
+        medians = {name: _median(seconds) for name, seconds in taken.items()}
+        self.note.default = medians[None]
+        best = min(modules, key=lambda n: medians[n] or FAILED, default="")
+        self.note.tuned, self.note.tiling = medians.get(best), best
 
     def close(self) -> None:
         """End the search; keep what the records say of the kernel where it was not settled."""

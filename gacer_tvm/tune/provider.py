@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from .._tvm import s_tir
 from ..errors import LogError
+from ..kernels import rules
 from ..kernels.library import Provider
+from ..kernels.request import GENERATION
+from ..kernels.rules.base import NotApplicable
 from .records import FAILED, FILES, open_database, read_notes, workload_key, workload_module
 
 __all__ = ["database_provider", "is_database", "providers"]
@@ -69,6 +73,9 @@ def database_provider(folder: Path) -> Provider:
         note = kernels.get(workload_key(func))
         if note is not None and not note.pays:
             return None
+        if note is not None and note.tiling and note.generation == GENERATION:
+            with contextlib.suppress(NotApplicable):
+                return rules.retiled(func, target, note.cores or 1, note.tiling), f"tuned tiling: {folder.name}"
         record = database.query_tuning_record(workload_module(func), target, "main")
         if record is None or not record.run_secs:
             return None

@@ -52,7 +52,13 @@ class KernelNote:
     default
         Seconds of the kernel that the default rules make, on the same runner; None where it was not measured.
     tuned
-        Seconds of the best record, measured in turns with the default; None before the last trial.
+        Seconds of the best record or tiling, measured in turns with the default; None before the last trial.
+    tilings
+        Tilings of our own rule that were tried, with their seconds.
+    tiling
+        The one that won; "" where a record or the default did.
+    generation
+        Of the rules that made the tilings; others may not know them.
     cores
         Cores (a share of the device) that it was timed on.
     exhausted
@@ -67,6 +73,9 @@ class KernelNote:
     cores: int | None = None
     exhausted: bool = False
     pruned: int = 0
+    tilings: dict[str, float] = field(default_factory=dict)
+    tiling: str = ""
+    generation: int = 0
 
     @property
     def pays(self) -> bool:
@@ -151,7 +160,7 @@ class Records:
         """Write ``kernels.json``."""
         held = {
             "kernels": {
-                k: {n: v for n, v in vars(note).items() if v not in (None, "", False, 0)}
+                k: {n: v for n, v in vars(note).items() if v not in (None, "", False, 0, {})}
                 for k, note in self.kernels.items()
             },
             "runs": self.runs,

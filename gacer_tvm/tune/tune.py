@@ -67,7 +67,7 @@ class TuneResult:
         ]
         for name, note in self.kernels.items():
             if note.default is not None and note.tuned is not None:
-                kept = "" if note.pays else ", default kept"
+                kept = ", default kept" if not note.pays else ", another tiling" if note.tiling else ""
                 lines.append(
                     f"{name}: {note.default * 1e6:.1f} us by default, {note.tuned * 1e6:.1f} us tuned"
                     f" ({self.tasks[name]} trials{kept})"
@@ -95,7 +95,8 @@ def tune(
     """Tune the kernels that take most of the tenants' time.
 
     Every trial is in the database before the next one begins. An interruption (Ctrl-C) ends the run after the trial in
-    flight; a run that was interrupted or killed goes on where it stopped. A kernel whose best record is not faster than
+    flight; a run that was interrupted or killed goes on where it stopped. Besides the trials, a few other tilings of our own
+    rule are timed for each kernel. A kernel whose best record is not faster than
     what the default rules make, timed in turns on the same cores, keeps the default.
 
     Parameters

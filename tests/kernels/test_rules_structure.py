@@ -9,6 +9,7 @@ import pytest
 
 from gacer_tvm._tvm import relax, s_tir, tir, tvm
 from gacer_tvm.kernels import rules
+from gacer_tvm.kernels.layout import prepare
 from gacer_tvm.kernels.rules.base import NotApplicable
 from gacer_tvm.kernels.rules.nest import segments
 from gacer_tvm.kernels.rules.phases import phases
@@ -144,3 +145,30 @@ def test_cuda_kernels_are_bound_and_say_by_which_rule() -> None:
     for func in kernels(mod).values():
         made = rules.schedule(func, target)
         assert made.rule.startswith("dlight.")
+
+
+@pytest.mark.parametrize("operator", ["convolution", "product", "pool"])
+def test_every_other_tiling_computes_the_same(operator: str) -> None:
+    rng = np.random.default_rng(0)
+    if operator == "convolution":
+        w = rng.standard_normal((40, 3, 3, 3), dtype=np.float32)
+        mod = module([(2, 3, 15, 15), w], lambda x, y: op.nn.relu(op.nn.conv2d(x, y, strides=2, padding=1)))
+    elif operator == "product":
+        mod = module([(37, 50), rng.standard_normal((50, 45), dtype=np.float32)], lambda x, y: op.nn.gelu(op.matmul(x, y)))
+    else:
+        mod = module([(1, 20, 14, 14)], lambda x: op.nn.max_pool2d(x, (3, 3), (2, 2), (1, 1)))
+    func = max(kernels(prepare(mod, TARGET)).values(), key=lambda f: rules.schedule(f, TARGET).rule == "tiled")
+    texts = rules.tilings(func, TARGET, 2)
+    assert len(texts) == len(set(texts)) > 1
+    arrays = drawn(func)
+    truth = run(func, arrays)[-1]
+    for text in texts:
+        np.testing.assert_allclose(run(rules.retiled(func, TARGET, 2, text), arrays)[-1], truth, rtol=1e-4, atol=1e-4)
+
+
+def test_a_tiling_of_another_kernel_is_refused() -> None:
+    func = _one(module([(4, 100), (100, 30)], lambda x, y: op.matmul(x, y)))
+    for text in ("nonsense", "{}", rules.tilings(func, TARGET, 2)[0].replace('"vector": 1', '"vector": 5')):
+        with pytest.raises(NotApplicable, match="tiling"):
+            rules.retiled(func, TARGET, 2, text)
+    assert rules.tilings(_one(module([(4, 100)], lambda x: op.nn.softmax(x, -1))), TARGET) == []

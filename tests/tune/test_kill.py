@@ -22,7 +22,7 @@ class Listener:
     def start(self, task, total):
         return task
     def advance(self, handle, steps, note):
-        if handle == "tuning":
+        if steps and handle == "tuning":
             print("trial", flush=True)
     def finish(self, handle):
         pass

@@ -80,7 +80,7 @@ def test_kernels_that_take_longer_come_first_and_only_the_longest_where_asked(tm
             return task
 
         def advance(self, handle: Any, steps: int, note: str) -> None:
-            if handle == "tuning":
+            if steps and handle == "tuning":
                 order.append(note)
 
         def finish(self, handle: Any) -> None:
@@ -103,15 +103,20 @@ def test_kernels_that_take_longer_come_first_and_only_the_longest_where_asked(tm
 
 
 def test_an_interruption_keeps_what_was_measured(tmp_path: Path) -> None:
+    started: list[int] = []
+
     class Interrupting(Told):
         def submit(self, module: Any, target: Any, arguments: list[Any]) -> Any:
-            if len(self.asked) == 4:
-                os.kill(os.getpid(), signal.SIGINT)
+            # A trial says what is in flight; other timings do not.
+            if (tmp_path / "in_flight.json").exists():
+                started.append(1)
+                if len(started) == 2:
+                    os.kill(os.getpid(), signal.SIGINT)
             return super().submit(module, target, arguments)
 
     before = signal.getsignal(signal.SIGINT)
     result = tuned(tmp_path, 6, Interrupting())
-    assert any("interrupted" in n for n in result.notes) and 0 < result.trials < 12
+    assert any("interrupted" in n for n in result.notes) and result.trials == 2
     assert signal.getsignal(signal.SIGINT) is before
     assert sum(len(t) for t in Records.open(tmp_path).trials.values()) == result.trials
     rest = tuned(tmp_path, 6, Told())
@@ -134,8 +139,8 @@ def test_a_candidate_that_kills_the_process_is_not_tried_for_ever(tmp_path: Path
     class Dying(Told):
         def submit(self, module: Any, target: Any, arguments: list[Any]) -> Any:
             text = module["main"].script()
-            # The default kernel is asked for first; then the first candidate.
-            if not deadly and self.asked:
+            # A trial says what is in flight; other timings do not.
+            if not deadly and (tmp_path / "in_flight.json").exists():
                 deadly.append(text)
             if text in deadly:
                 raise SystemExit("as if the process had died")
@@ -158,6 +163,8 @@ def test_a_tuned_kernel_is_used_where_it_is_faster_and_not_where_it_is_slower(tm
             return [seconds] if text in own else of_text(text)
 
         tuned(tmp_path / name, 3, Told(told))
+        for note in Records.open(tmp_path / name).kernels.values():
+            assert note.default == seconds and note.tuned < 1e-5
     inputs = {n: {"x": np.random.default_rng(0).standard_normal(s, np.float32)} for n, s in _SHAPES.items()}
     outputs = {}
     for name in default:
@@ -165,7 +172,7 @@ def test_a_tuned_kernel_is_used_where_it_is_faster_and_not_where_it_is_slower(tm
             tenants(), "cpu", "sequential", tuning_logs=[tmp_path / name], cache=tmp_path / "cache"
         ) as exe:
             made_by = {k.rule for k in exe.library.kernels().values()}
-            assert made_by == ({f"tuned: {name}"} if name == "slow" else {"tiled"})
+            assert made_by <= ({f"tuned: {name}", f"tuned tiling: {name}"} if name == "slow" else {"tiled"})
             outputs[name] = exe.run(inputs)
     for tenant, arrays in outputs["fast"].items():
         np.testing.assert_allclose(outputs["slow"][tenant][0], arrays[0], rtol=1e-5, atol=1e-5)

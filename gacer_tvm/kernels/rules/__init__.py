@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 
@@ -10,9 +11,11 @@ from . import cuda
 from .base import Machine, NotApplicable, Rule, Scheduled, machine
 from .fallback import as_written, plain
 from .rows import rows
+from .tile import Plan
 from .tiled import tiled
+from .tiled import tilings as _tilings
 
-__all__ = ["Scheduled", "schedule"]
+__all__ = ["Scheduled", "retiled", "schedule", "tilings"]
 
 _CPU_RULES: tuple[tuple[str, Rule], ...] = (
     ("rows", rows),
@@ -49,6 +52,36 @@ def schedule(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> S
             lines = str(error).strip().splitlines()
             failures.append((name, f"{type(error).__name__}: {lines[0] if lines else ''}"))
     return Scheduled(func, "unscheduled", tuple(failures))
+
+
+def tilings(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> list[str]:
+    """Other tilings of a CPU kernel that the rule "tiled" makes, as text for `retiled`; which is best only a clock can tell."""
+    if target.kind.name != "llvm" or schedule(func, target, cores).rule != "tiled":
+        return []
+    try:
+        return [_text(p) for p in _tilings(func, machine(target, cores))[1:]]
+    except NotApplicable:
+        return []
+
+
+def retiled(func: tir.PrimFunc, target: tvm.target.Target, cores: int, tiling: str) -> tir.PrimFunc:
+    """The kernel of `func` under one of its `tilings`.
+
+    Raises
+    ------
+    NotApplicable
+        If the tiling is not one of this function's (or of this version's).
+    """
+    try:
+        held = json.loads(tiling)
+        given = Plan(**{**held, "order": tuple(held["order"]), "unrolled": frozenset(held["unrolled"])})
+        return _like(func, tiled(func, machine(target, cores), given))
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise NotApplicable(f"tiling {tiling!r}: {error}") from error
+
+
+def _text(plan: Plan) -> str:
+    return json.dumps({k: sorted(v) if isinstance(v, frozenset) else v for k, v in vars(plan).items()}, sort_keys=True)
 
 
 def _rules(target: tvm.target.Target, cores: int) -> list[tuple[str, Callable[[tir.PrimFunc], tir.PrimFunc]]]:

@@ -18,7 +18,7 @@ from .phases import Phase
 from .program import loads, shape_of
 from .tile import Plan
 
-__all__ = ["choose", "cycles"]
+__all__ = ["alternatives", "choose", "cycles"]
 
 # Cycles a task costs to hand out, and bytes a core streams from its outer caches in a cycle.
 _TASK = 400.0
@@ -32,6 +32,8 @@ _CACHE = 400_000
 _UNROLL = 128
 # Accumulators of a tile whose reduction is a short window: more would only repeat its code.
 _SHORT, _FEW = 64, 12
+# Tilings that a measurement should decide between: estimated within this factor of the best, and so many.
+_CLOSE, _TILES, _BLOCKINGS = 1.7, 8, 3
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,36 @@ def choose(phase: Phase, machine: Machine) -> Plan:
     NotApplicable
         If no axis of the output can be a vector.
     """
+    reads, ranked = _ranked(phase, machine)
+    cost, tile = ranked[0]
+    return _blocks(phase, _unroll(phase, tile), cost, reads, machine)[0]
+
+
+def alternatives(phase: Phase, machine: Machine) -> list[Plan]:
+    """Tilings for a measurement to decide between, the one that `choose` takes first.
+
+    Raises
+    ------
+    NotApplicable
+        If no axis of the output can be a vector.
+    """
+    reads, ranked = _ranked(phase, machine)
+    found: list[Plan] = []
+    for number, (cost, tile) in enumerate(t for t in ranked[:_TILES] if t[0] <= _CLOSE * ranked[0][0]):
+        blockings = _blocks(phase, _unroll(phase, tile), cost, reads, machine)
+        for plan in blockings[: _BLOCKINGS if number < 2 else 1]:
+            found.append(plan)
+            if number < 2 and plan is blockings[0] and plan.unrolled:
+                found.append(replace(plan, unrolled=frozenset()))
+    return list(dict.fromkeys(found))
+
+
+def _ranked(phase: Phase, machine: Machine) -> tuple[list[_Read], list[tuple[float, Plan]]]:
+    """Every register tile with its estimate, the best first."""
     lanes = lanes_of(phase, machine)
     guards, term = split_guards(phase.term, str(phase.combine), phase.init)
     reads = _reads(phase, term, lanes)
-    best: tuple[float, Plan] | None = None
+    found: list[tuple[float, Plan]] = []
     for v, axis in enumerate(phase.axes):
         if any(uses(g, axis.var) for g in guards) or not _storable(phase, v):
             continue
@@ -67,12 +95,12 @@ def choose(phase: Phase, machine: Machine) -> Plan:
                     break
                 for count in _row_counts(phase, r, v, vectors, reads, machine):
                     plan = Plan(v, lanes, vectors, r, count, order, frozenset())
-                    found = cycles(phase, plan, reads, machine)
-                    if best is None or found < best[0]:
-                        best = (found, plan)
-    if best is None:
+                    found.append((cycles(phase, plan, reads, machine), plan))
+    if not found:
         raise NotApplicable("no axis of the output can be a vector")
-    return _blocks(phase, _unroll(phase, best[1]), best[0], reads, machine)
+    # Stable: of equal estimates the one found first, as ever.
+    found.sort(key=lambda f: f[0])
+    return reads, found
 
 
 def _unroll(phase: Phase, plan: Plan) -> Plan:
@@ -176,8 +204,8 @@ def _tile_cycles(plan: Plan, reads: list[_Read], rows: int, vectors: int, steps:
     return steps * (max(float(work), moves, 4.0) + 0.4) + work * 6 + 30
 
 
-def _blocks(phase: Phase, plan: Plan, total: float, reads: list[_Read], machine: Machine) -> Plan:
-    """Block sizes of a task, and whether there are tasks at all."""
+def _blocks(phase: Phase, plan: Plan, total: float, reads: list[_Read], machine: Machine) -> list[Plan]:
+    """Block sizes of a task, and whether there are tasks at all; the best first."""
     taken = (plan.vector, plan.row)
     plain = [i for i, a in enumerate(phase.axes) if i not in taken and a.extent > 1]
     last = plain[-1] if plain else None
@@ -185,7 +213,7 @@ def _blocks(phase: Phase, plan: Plan, total: float, reads: list[_Read], machine:
     q_extent = phase.axes[last].extent if last is not None else 1
     v_tiles = max(1, phase.axes[plan.vector].extent // (plan.vectors * plan.lanes))
     r_tiles = max(1, phase.axes[plan.row].extent // plan.rows) if plan.row is not None else 1
-    best: tuple[float, Plan] | None = None
+    found: list[tuple[float, Plan]] = []
     for q in _divisions(q_extent):
         for v in _divisions(v_tiles):
             for r in _divisions(r_tiles):
@@ -207,12 +235,12 @@ def _blocks(phase: Phase, plan: Plan, total: float, reads: list[_Read], machine:
                         moved = part * q
                     bytes_moved += moved
                 score = total * evenness + tasks * (_TASK + bytes_moved / _STREAM)
-                if best is None or score < best[0]:
-                    best = (score, replace(plan, plain_block=q, vector_block=v, row_block=r))
-    assert best is not None
+                found.append((score, replace(plan, plain_block=q, vector_block=v, row_block=r, parallel=True)))
+    found.sort(key=lambda f: f[0])
+    plans = [p for _, p in found]
     if total < _SERIAL:
-        return replace(plan, plain_block=q_extent, vector_block=v_tiles + 1, row_block=r_tiles + 1)
-    return replace(best[1], parallel=True)
+        plans.insert(0, replace(plan, plain_block=q_extent, vector_block=v_tiles + 1, row_block=r_tiles + 1))
+    return plans
 
 
 def _divisions(extent: int) -> list[int]:
