@@ -76,7 +76,8 @@ def _run(
     if what == "table":
         from .gpu_table import cell
 
-        cell(place, results, name, which, dtype, batch, seconds=seconds)
+        few = {"passes": 2, "repeats": 5} if rehearse else {}
+        cell(place, results, name, which, dtype, batch, seconds=seconds, **few)
     elif what == "profile":
         from .gpu_profile import profile
 

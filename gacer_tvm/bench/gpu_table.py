@@ -19,8 +19,9 @@ __all__ = ["cell"]
 
 
 def cell(
-    bench: Bench, results: Results, unit: str, which: str, dtype: str, batch: int, *, seconds: float, passes: int = 3
-) -> None:
+    bench: Bench, results: Results, unit: str, which: str, dtype: str, batch: int, *, seconds: float, passes: int = 3,
+    repeats: int = 30,
+) -> None:  # fmt: skip
     """Measure one cell and write every timing; a way that cannot run is a line that says why.
 
     The ways that take a minute or more to make (i1, i2) are made after the first pass over the others, whose timings are
@@ -45,7 +46,8 @@ def cell(
         for turn in range(passes):
             if turn and left() < 5:
                 break
-            timed = interleave(side.rounds, repeats=30, warmup=5, budget_seconds=max(5.0, 0.5 * left() / (passes - turn)))
+            budget = max(5.0, 0.5 * left() / (passes - turn))
+            timed = interleave(side.rounds, repeats=repeats, warmup=5, budget_seconds=budget)
             for name, quantiles in timed.items():
                 results.add(unit, "timing", way=name, turn=turn, seconds=[round(s, 9) for s in quantiles.seconds])
             if turn == 0:

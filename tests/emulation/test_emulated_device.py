@@ -59,11 +59,12 @@ def test_the_suite_runs_with_what_a_bare_gpu_machine_has(environment: dict[str, 
     """In one command, unattended, with real units as processes: the doctor and correctness of the rehearsal."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
-        "class Blocked:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name.partition('.')[0] in {BLOCKED!r}:\n"
-        "            raise ModuleNotFoundError(f'{name} is not on this machine', name=name)\n"
-        "sys.meta_path.insert(0, Blocked())\n"
+        "from importlib.machinery import PathFinder\n"
+        "class Hiding(PathFinder):\n"
+        "    @classmethod\n"
+        "    def find_spec(cls, name, path=None, target=None):\n"
+        f"        return None if name.partition('.')[0] in {BLOCKED!r} else super().find_spec(name, path, target)\n"
+        "sys.meta_path[:] = [Hiding if finder is PathFinder else finder for finder in sys.meta_path]\n"
     )
     place = {**environment, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     out = tmp_path / "out"
@@ -78,6 +79,8 @@ def test_the_suite_runs_with_what_a_bare_gpu_machine_has(environment: dict[str, 
     right = [line for line in lines if line["kind"] == "correct"]
     assert len(right) == 6 and all(line["ok"] and line["error"] < 1e-4 for line in right)
     assert "6 of 6 schedules right" in done.stdout
+    hidden = subprocess.run([sys.executable, "-c", "import torchvision"], env=place, capture_output=True, text=True, check=False)
+    assert "No module named 'torchvision'" in hidden.stderr
     # Every module of the suite loads without them.
     names = sorted(f"gacer_tvm.bench.{f.stem}" for f in (ROOT / "gacer_tvm" / "bench").glob("gpu*.py"))
     names += ["gacer_tvm.bench.nets", "gacer_tvm.api", "gacer_tvm.cli"]
