@@ -147,6 +147,11 @@ def _read_file(path: Path) -> LogFile:
                 if whole:
                     bad[whole] = [1, 1]
                     break
+                if len(raw) == _MAX_LINE and not raw.endswith(b"\n"):
+                    while raw and not raw.endswith(b"\n"):
+                        raw = file.readline(_MAX_LINE)
+                    bad.setdefault("a line longer than any record", [0, lines])[0] += 1
+                    continue
                 text = raw.decode("utf-8", errors="replace").strip()
                 if lines == 1:
                     text = text.removeprefix("\ufeff")

@@ -163,13 +163,27 @@ def _lay(schedule: Any, logged: Dag, other: TirDag) -> tuple[list[str | int | No
     return places, None
 
 
+def _unbound(scheduled: Any, target: Any) -> str:
+    """Why a function for a GPU must not be called, or "": what is not bound to threads would run on the host."""
+    if "gpu" not in [str(key) for key in target.keys]:
+        return ""
+    from gacer_tvm.kernels.rules.base import NotApplicable
+    from gacer_tvm.kernels.rules.cuda import check_bound
+
+    try:
+        check_bound(scheduled, "the record")
+    except NotApplicable as reason:
+        return str(reason)
+    return ""
+
+
 def checked(
     record: LogRecord, how: str, function: Any, schedule: Any, target: Any, verify: bool
 ) -> Replayed | NotReplayed:
     """A finished replay, after the numerical check if it is asked for."""
     # The mark by which TVM's default rules leave it alone.
     scheduled = schedule.mod["main"].with_attr("tirx.is_scheduled", True)
-    reason = too_much_code(scheduled)
+    reason = too_much_code(scheduled) or _unbound(scheduled, target)
     if reason:
         return NotReplayed(record, reason)
     check = None

@@ -11,7 +11,7 @@ import numpy as np
 
 from gacer_tvm._tvm import tvm
 
-from .verify import numpy_dtype, random_arguments
+from .verify import compiled, numpy_dtype, random_arguments
 
 __all__ = ["time_functions"]
 
@@ -30,10 +30,7 @@ def time_functions(functions: Sequence[Any], target: Any, rounds: int = 5) -> li
         return None
     inputs, shape, dtype = random_arguments(functions[0], 0)
     arrays = [tvm.runtime.tensor(array, device) for array in (*inputs, np.zeros(shape, dtype=numpy_dtype(dtype)))]
-    calls = []
-    for function in functions:
-        module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
-        calls.append(tvm.compile(module, target=target)["main"])
+    calls = [compiled(function, target) for function in functions]
     for call in calls:
         call(*arrays)
     samples: list[list[float]] = [[] for _ in calls]

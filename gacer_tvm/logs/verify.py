@@ -12,7 +12,7 @@ from gacer_tvm._tvm import s_tir, tvm, tvm_ffi
 
 from .twin import cpu_twin
 
-__all__ = ["Check", "numpy_dtype", "random_arguments", "verify_schedule"]
+__all__ = ["Check", "compiled", "numpy_dtype", "random_arguments", "verify_schedule"]
 
 # What an unscheduled loop nest gets through in about two minutes.
 _MAX_POINTS = 10**11
@@ -128,6 +128,17 @@ def numpy_dtype(dtype: str) -> Any:
     return dtype
 
 
+def compiled(function: Any, target: Any) -> Any:
+    """A function compiled as the kernel library compiles it, and ready to be called."""
+    if not isinstance(target, str) and str(target.kind.name) == "cuda":
+        from gacer_tvm.kernels import cubin
+
+        cubin.install()
+    module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
+    with tvm.target.Target(target) if isinstance(target, str) else target:
+        return tvm.compile(module, target=target)["main"]
+
+
 def _run(
     function: Any,
     inputs: list[np.ndarray],
@@ -137,13 +148,12 @@ def _run(
     device: Any,
     workspaces: tuple[tuple[tuple[int, ...], str], ...] = (),
 ) -> np.ndarray:
-    module = tvm.IRModule({"main": function.with_attr("global_symbol", "main")})
-    library = tvm.compile(module, target=target)
+    call = compiled(function, target)
     arrays = [tvm.runtime.tensor(array, device) for array in inputs]
     # What a kernel forgets to write must not look like an answer.
     output = tvm.runtime.tensor(np.full(shape, 77, dtype=numpy_dtype(dtype)), device)
     spaces = [tvm.runtime.tensor(np.full(size, 77, dtype=numpy_dtype(kind)), device) for size, kind in workspaces]
-    library["main"](*arrays, output, *spaces)
+    call(*arrays, output, *spaces)
     result: np.ndarray = output.numpy()
     return result
 

@@ -158,6 +158,16 @@ def test_numbers_of_impossible_size(text: str) -> None:
         dag_from_text(text)
 
 
+def test_nothing_for_a_gpu_runs_on_the_host() -> None:
+    """A record that binds only part of a function: the rest would be host code, which dies on device memory."""
+    bound = [["FU", 4, [0, 1]], ["SP", 4, 0, 64, [8], 1], ["AN", 4, 0, 5], ["AN", 4, 1, 6]]
+    key = ["matmul_add", 8, 8, 8, "float32"]
+    half = replay_ansor(record_of(ansor_line(key, bound, "cuda")), cuda(), verify=False)
+    assert isinstance(half, NotReplayed) and "not bound to threads" in half.reason
+    whole = replay_ansor(record_of(ansor_line(key, [["CA", 2, 4, 1], *bound], "cuda")), cuda(), verify=False)
+    assert not isinstance(whole, NotReplayed), str(whole)
+
+
 def test_a_read_log_reaches_nothing(tmp_path: Path) -> None:
     """Reading opens the log and what stands beside it, whatever paths the lines hold."""
     path = tmp_path / "log.json"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gacer_tvm.errors import LogError
-from gacer_tvm.logs import read_logs
+from gacer_tvm.logs import read_logs, reader
 from gacer_tvm.logs.reader import read_line
 from gacer_tvm.logs.record import AutoTvmConfig, MetaTrace
 from gacer_tvm.logs.result import BadRecord
@@ -186,6 +186,52 @@ def test_binary_and_missing_files(tmp_path: Path) -> None:
     assert not file.records and file.bad
     with pytest.raises(LogError, match="does not exist"):
         read_logs(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    ("start", "packer"),
+    [(b"\x1f\x8b\x08", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"BZh9", "bzip2"), (b"PK\x03\x04", "zip")],
+)
+def test_packed_files_are_named(tmp_path: Path, start: bytes, packer: str) -> None:
+    """One reason for the whole file; in a folder it is not passed over in silence."""
+    (tmp_path / "log.json.gz").write_bytes(start + b"\n\xff\xfe\n" * 100)
+    (tmp_path / "notes.md").write_text("not a log")
+    (file,) = read_logs(tmp_path).files
+    assert [(bad.reason, bad.count) for bad in file.bad] == [(f"packed with {packer}: unpack it first", 1)]
+
+
+def test_folders_and_devices(tmp_path: Path) -> None:
+    """An empty folder is a mistake; a link that leads in a circle is no log; a device would never end."""
+    with pytest.raises(LogError, match="holds no tuning logs"):
+        read_logs(tmp_path)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "log.txt").write_text(ansor_line(["matmul_add", 8, 8, 8, "float32"], []) + "\n")
+    assert [Path(file.path).name for file in read_logs(tmp_path).files] == ["log.txt"]
+    with pytest.raises(LogError, match="is a device"):
+        read_logs("/dev/zero")
+
+
+def test_a_file_that_is_being_written(tmp_path: Path) -> None:
+    """The last line is half there; the rest is good."""
+    line = ansor_line(["matmul_add", 8, 8, 8, "float32"], [])
+    path = tmp_path / "log.json"
+    path.write_text(f"{line}\r\n{line}\n{line[: len(line) // 2]}")
+    (file,) = read_logs(path).files
+    assert (len(file.records), file.lines) == (2, 3)
+    assert [(bad.reason, bad.first_line) for bad in file.bad] == [("not JSON (cut off?)", 3)]
+
+
+def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line longer than any record is passed over piece by piece, never read whole; lines are still counted right."""
+    monkeypatch.setattr(reader, "_MAX_LINE", 1 << 12)
+    line = ansor_line(["matmul_add", 8, 8, 8, "float32"], [])
+    path = tmp_path / "log.json"
+    path.write_text("[" * (1 << 15) + "\n" + line + "\n")
+    (file,) = read_logs(path).files
+    assert [record.line for record in file.records] == [2] and file.lines == 2
+    assert [(bad.reason, bad.count) for bad in file.bad] == [("a line longer than any record", 1)]
 
 
 def test_a_line_names_its_fault() -> None:
