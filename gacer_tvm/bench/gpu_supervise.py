@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -83,8 +84,11 @@ def supervise(
     """
     end = time.monotonic() + 60 * minutes
     chosen = [unit for unit in todo if only in unit.name or unit.always]
-    unfinished: list[Unit] = []
-    for turn, part in enumerate((chosen, unfinished)):
+    # What is owed first, its unfinished units included; then what could go on for ever.
+    endless = [unit for unit in chosen if unit.name.startswith(("profile", "tune"))]
+    turns: list[list[Unit]] = [[unit for unit in chosen if unit not in endless], [], endless, []]
+    for turn, part in enumerate(turns):
+        again = turn % 2 == 1
         for unit in part:
             left = end - time.monotonic()
             if unit.name in results.done() and not unit.always:
@@ -95,10 +99,10 @@ def supervise(
                 continue
             if left < unit.least:
                 continue
-            status = _one(results, unit, left if turn else min(unit.most, left), command)
+            status = _one(results, unit, left if again else min(unit.most, left), command)
             (results.folder / "table.md").write_text(summary(results))
-            if not turn and status == "unfinished":
-                unfinished.append(unit)
+            if not again and status == "unfinished":
+                turns[turn + 1].append(unit)
             if unit.name == "doctor" and not usable(results):
                 with contextlib.suppress(OSError):
                     print((results.folder / "doctor.txt").read_text(), flush=True)
@@ -132,7 +136,9 @@ def _one(results: Results, unit: Unit, seconds: float, command: Callable[[str, f
 
 def _run(command: list[str], seconds: float, stream: Any) -> tuple[bool, int]:
     """Run a process with all that it starts; whether it was killed for the time, and its status."""
-    with _group(subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, preexec_fn=os.setpgrp)) as process:
+    # A group of its own; the older way is not safe in a process with threads.
+    apart: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
+    with _group(subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, **apart)) as process:
         try:
             return False, process.wait(seconds)
         except subprocess.TimeoutExpired:

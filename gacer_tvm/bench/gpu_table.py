@@ -10,7 +10,7 @@ from ..errors import GacerError
 from ..executable.measure import interleave
 from .gpu_bench import Bench, Net
 from .gpu_correct import TOLERANCE
-from .gpu_results import Results
+from .gpu_results import OutOfTime, Results
 from .gpu_state import gpu_state
 from .gpu_torch import references, settings
 from .gpu_ways import Ways
@@ -56,6 +56,8 @@ def cell(
             spans = np.median(np.array(session.timed_rounds(3)), axis=0)
             results.add(unit, "spans", way=name, spans=[[round(float(a), 9), round(float(b), 9)] for a, b in spans])
         results.add(unit, "after", **gpu_state())
+        if side.short:
+            raise OutOfTime(side.short)
     finally:
         side.close()
 

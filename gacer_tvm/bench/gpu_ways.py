@@ -61,6 +61,8 @@ class Ways:
         self.profiled: dict[str, Any] = {}
         self._open: list[Any] = []
         self._ways: TorchWays | None = None
+        # What there was no time for; "" if nothing.
+        self.short = ""
 
     def ours(self, seconds: float) -> None:
         """Ways a to f."""
@@ -110,7 +112,7 @@ class Ways:
         graphs = []
         for number, net in enumerate(self.nets):
             if left() < _COMPILING:
-                self._failed(("i1", "i2"), f"no time left for torch.compile of {net.name}")
+                self.short = f"no time left for torch.compile of {net.name}; what is written stands"
                 return
             self.results.add(self.unit, "compiling", model=net.name)
             began = time.monotonic()

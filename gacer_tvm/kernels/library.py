@@ -199,8 +199,11 @@ class KernelLibrary:
         return made.with_attr("global_symbol", wanted.symbol), rule, failures
 
     def _compile(self, missing: list[KernelRequest]) -> None:
-        parts = [missing[n : n + _BATCH] for n in range(0, len(missing), _BATCH)]
-        workers = min(len(parts), os.cpu_count() or 1)
+        # Compilers of CUDA work on one source at a time: as many sources as there are cores for them.
+        cores = os.cpu_count() or 1
+        size = min(_BATCH, max(2, -(-len(missing) // cores))) if is_cuda(self.target) else _BATCH
+        parts = [missing[n : n + size] for n in range(0, len(missing), size)]
+        workers = min(len(parts), cores)
         with progress.update("compiling kernels", len(missing)) as task, ThreadPoolExecutor(workers) as pool:
             for part in pool.map(self._compile_part, parts):
                 task.advance(part)

@@ -97,7 +97,7 @@ def test_a_cell_has_every_way_and_every_timing(bench: Bench, tmp_path: Path) -> 
     timed = cells(results)["float32", 4, "small"]
     assert set(timed) == {"a", "b", "c", "d", "e", "f", "g", "h"}, list(results.lines("failed"))
     # No CUDA here to capture what torch.compile makes: said, not left out in silence.
-    assert {line["way"] for line in results.lines("failed")} == {"i1", "i2"}
+    assert {line["way"] for line in results.lines("failed")} == {"i1", "i2"} and results.done()
     about = next(results.lines("conditions"))
     assert {"gpu", "torch", "tvm", "python", "tf32", "connections", "size"} <= set(about) and about["tf32"] is False
     assert all(len(values) >= 6 and min(values) > 0 for values in timed.values())
@@ -153,6 +153,14 @@ def test_timings_stand_when_torch_compile_takes_the_unit_down(
 def _forgetful(add: Any, kind: str) -> Any:
     """As when the process is killed before it can write that line."""
     return lambda self, unit, what, **values: None if what == kind else add(self, unit, what, **values)
+
+
+def test_a_cell_without_time_for_torch_compile_is_taken_up_again(bench: Bench, tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    gpu.run_unit(lambda: bench, results, "table/float32/b4/small", 1.0, rehearse=True)
+    assert set(cells(results)["float32", 4, "small"]) == set("abcdefgh")
+    assert not results.done() and not results.failures()
+    assert "unfinished (no time left for torch.compile of image" in summary(results)
 
 
 def test_pytorch_without_cuda_is_the_reference_but_no_way(bench: Bench, tmp_path: Path) -> None:
