@@ -15,7 +15,7 @@ from ..kernels.request import GENERATION
 from ..kernels.rules.base import NotApplicable
 from .records import FAILED, FILES, open_database, read_notes, workload_key, workload_module
 
-__all__ = ["database_provider", "is_database", "providers"]
+__all__ = ["DatabaseProvider", "database_provider", "is_database", "providers"]
 
 
 def providers(tuning_logs: Any) -> tuple[Provider, ...]:
@@ -40,7 +40,7 @@ def providers(tuning_logs: Any) -> tuple[Provider, ...]:
         if not path.exists():
             raise LogError(f"tuning logs {str(path)!r}: no such file or folder")
         if is_database(path):
-            found.append(database_provider(path))
+            found.append(DatabaseProvider(path))
         else:
             old.append(path)
     if old:
@@ -58,40 +58,73 @@ def is_database(path: Path) -> bool:
     return '"GetBlock"' not in first
 
 
-def database_provider(folder: Path) -> Provider:
-    """A provider over a MetaSchedule database; kernels whose default was measured to be faster are left to the rules.
+class DatabaseProvider:
+    """Schedules from a MetaSchedule database; kernels whose default was measured to be faster are left to the rules.
+
+    Parameters
+    ----------
+    folder
+        The database, as `gacer_tvm.tune` writes it.
 
     Raises
     ------
     LogError
         Where TVM cannot read it.
     """
-    database = open_database(folder)
-    kernels, _ = read_notes(folder)
 
-    def provide(func: Any, target: Any) -> tuple[Any, str] | None:
-        note = kernels.get(workload_key(func))
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._database = open_database(folder)
+        self._notes, _ = read_notes(folder)
+
+    def __call__(self, func: Any, target: Any) -> tuple[Any, str] | None:
+        """The best schedule of `func` and where it is from; None where there is none, or none that pays."""
+        note = self._notes.get(workload_key(func))
         if note is not None and not note.pays:
             return None
         if note is not None and note.tiling and note.generation == GENERATION:
             with contextlib.suppress(NotApplicable):
-                return rules.retiled(func, target, note.cores or 1, note.tiling), f"tuned tiling: {folder.name}"
-        record = database.query_tuning_record(workload_module(func), target, "main")
-        if record is None or not record.run_secs:
-            return None
-        if record.target is not None and record.target.kind.name != target.kind.name:
-            return None
-        mean = sum(float(s) for s in record.run_secs) / len(record.run_secs)
+                return rules.retiled(func, target, note.cores or 1, note.tiling), f"tuned tiling: {self.folder.name}"
+        record, seconds = self._best(func, target)
         # Interrupted before the two were compared in turns.
-        slower = note is not None and note.tuned is None and note.default is not None and mean >= note.default
-        if slower or mean >= FAILED:
+        slower = note is not None and note.tuned is None and note.default is not None and seconds >= note.default
+        if record is None or slower or seconds >= FAILED or not _for(record, target):
             return None
         schedule = s_tir.Schedule(record.workload.mod)
         with target:
             record.trace.apply_to_schedule(schedule, remove_postproc=False)
-        return schedule.mod["main"].with_attr("tirx.is_scheduled", True), f"tuned: {folder.name}"
+        return schedule.mod["main"].with_attr("tirx.is_scheduled", True), f"tuned: {self.folder.name}"
 
-    return provide
+    def refusals(self, func: Any, target: Any) -> tuple[tuple[str, str], ...]:
+        """Why records of this kernel are not used: (record, reason) each."""
+        record, seconds = self._best(func, target)
+        note = self._notes.get(workload_key(func))
+        name = f"tuned: {self.folder.name}"
+        if record is None:
+            return ()
+        if not _for(record, target):
+            return ((name, f"it is for {record.target.kind.name}"),)
+        if seconds >= FAILED:
+            return ((name, "no trial of this kernel ran"),)
+        if note is not None and note.default is not None:
+            best = note.tuned if note.tuned is not None else seconds
+            return ((name, f"{best * 1e6:.1f} us, by default {note.default * 1e6:.1f} us"),)
+        return ()
+
+    def _best(self, func: Any, target: Any) -> tuple[Any, float]:
+        record = self._database.query_tuning_record(workload_module(func), target, "main")
+        if record is None or not record.run_secs:
+            return None, FAILED
+        return record, sum(float(s) for s in record.run_secs) / len(record.run_secs)
+
+
+def _for(record: Any, target: Any) -> bool:
+    return record.target is None or str(record.target.kind.name) == str(target.kind.name)
+
+
+def database_provider(folder: Path) -> DatabaseProvider:
+    """The provider over one database."""
+    return DatabaseProvider(folder)
 
 
 def _old_logs(paths: Iterable[Path]) -> Provider:

@@ -29,7 +29,7 @@ from ..plan import lower
 from ..search import search
 from .kernel import KernelRun, Task
 from .measure import Here, Measurer, Remote
-from .provider import database_provider
+from .provider import DatabaseProvider
 from .records import KernelNote, Records, repair, workload_key
 
 __all__ = ["TuneResult", "repair", "tune"]
@@ -161,7 +161,7 @@ def tune(
                         graph,
                         library.target,
                         cores=library.cores,
-                        providers=(database_provider(records.folder),),
+                        providers=(DatabaseProvider(records.folder),),
                         store=library.store,
                     )
                 tasks = _tasks(graph, library, found, here, seed, search_seconds)

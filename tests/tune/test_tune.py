@@ -22,7 +22,7 @@ from gacer_tvm.kernels import rules
 from gacer_tvm.schedule import make
 from gacer_tvm.tune import context
 from gacer_tvm.tune.kernel import KernelRun, Task
-from gacer_tvm.tune.provider import database_provider
+from gacer_tvm.tune.provider import DatabaseProvider
 from gacer_tvm.tune.records import FAILED, Records, workload_key, workload_module
 from gacer_tvm.tune.tune import with_cores
 
@@ -130,7 +130,7 @@ def test_candidates_that_fail_are_recorded_as_failed(tmp_path: Path) -> None:
     assert {tuple(s) for t in held.trials.values() for s in t.values()} == {(FAILED,)}
     assert all(held.best(k) is None for k in held.trials)
     _, library, _ = lower_tenants(tenants(), cache=False)
-    assert database_provider(tmp_path)(library.request(0, 4).func, library.target) is None
+    assert DatabaseProvider(tmp_path)(library.request(0, 4).func, library.target) is None
 
 
 def test_a_candidate_that_kills_the_process_is_not_tried_for_ever(tmp_path: Path) -> None:
