@@ -59,7 +59,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, kernels: KernelStore) -> Bench:
         open=opened,
         nets=small_nets,
         sets=SMALL,
-        search_seconds=0.2,
+        search_seconds=0.05,
         store=kernels,
     )
 
