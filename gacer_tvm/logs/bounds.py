@@ -127,7 +127,9 @@ class _Prover:
 _PARTS = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Mod", "FloorDiv", "FloorMod", "Min", "Max"), ("a", "b")),
     **dict.fromkeys(("EQ", "NE", "LT", "LE", "GT", "GE", "And", "Or"), ("a", "b")),
+    **dict.fromkeys(("LShift", "RShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor"), ("a", "b")),
     "Not": ("a",),
+    "BitwiseNot": ("a",),
     "Cast": ("value",),
     "Select": ("condition", "true_value", "false_value"),
 }

@@ -21,6 +21,7 @@ from gacer_tvm.logs.dag_extents import dag_from_text
 from gacer_tvm.logs.dag_text import DagTextError
 from gacer_tvm.logs.data_rows import log_rows
 from gacer_tvm.logs.identify import identify, shipped_dictionary
+from gacer_tvm.logs.meta_replay import replay_meta
 from gacer_tvm.logs.old_tir import OldTirError, decode_module, rebuild_function
 from gacer_tvm.logs.reader import read_line
 from gacer_tvm.logs.record import LogRecord
@@ -30,8 +31,9 @@ from gacer_tvm.logs.steps import AnsorSchedule
 
 from .helpers import ansor_line, cpu
 from .lowered import dense_relu
-from .old_json import OldJson
+from .old_json import OldJson, old_trace
 from .test_ansor_state import MATMUL
+from .test_metaschedule import database, tiled
 from .test_reader import AUTOTVM_01, AUTOTVM_02, META
 from .test_replay import gpu_sketch
 
@@ -230,6 +232,28 @@ def test_mutated_steps_on_a_schedule(nothing_runs: None) -> None:
         replayed += isinstance(outcome, Replayed)
     assert 0 < replayed < 150
     assert len(MATMUL) == 5
+
+
+def test_mutated_traces_on_a_schedule(nothing_runs: None, tmp_path: Path) -> None:
+    """The same for MetaSchedule's traces: other instructions, other names, other decisions."""
+    function = dense_relu()
+    database(tmp_path, function, old_trace(tiled(function, "matmul")))
+    line = json.loads((tmp_path / "database_tuning_record.json").read_text())
+    rng = random.Random(13)
+    outcomes = {"replayed": 0, "stopped": 0, "bad": 0}
+    for _ in range(250):
+        value = json.loads(json.dumps(line))
+        value[1][0] = mutate_json(value[1][0], rng)
+        try:
+            record = read_line(json.dumps(value), database=str(tmp_path / "database_workload.json"), hashes=["42"])
+        except BadRecord:
+            outcomes["bad"] += 1
+            continue
+        assert record is not None
+        outcome = replay_meta(record, cpu(), verify=False)
+        assert isinstance(outcome, Replayed) or outcome.reason
+        outcomes["replayed" if isinstance(outcome, Replayed) else "stopped"] += 1
+    assert min(outcomes.values()) > 5, outcomes
 
 
 def test_mutated_texts_and_modules(nothing_runs: None) -> None:

@@ -85,6 +85,8 @@ def test_no_code_from_a_name() -> None:
         (lambda a, k, i: a[tir.max(tir.min(k[i], 7), 0)], True),
         (lambda a, k, i: a[tir.max(tir.min(k[i + 1], 7), 0)], False),
         (lambda a, k, i: a[i // 2] + a[(i + 5) % 8], True),
+        (lambda a, k, i: ((k[i] >> i) & 7).astype("float32"), True),
+        (lambda a, k, i: ((k[i + 1] >> i) & 7).astype("float32"), False),
         # Right for integers of any size, not for those of 32 bits.
         (lambda a, k, i: a[tir.truncmod(i * 999999999, 8)], False),
     ],
