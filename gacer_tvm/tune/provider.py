@@ -52,7 +52,7 @@ def is_database(path: Path) -> bool:
     """Whether a folder holds a MetaSchedule database of today's format."""
     if not path.is_dir() or not all((path / name).is_file() for name in FILES):
         return False
-    with (path / FILES[1]).open() as stream:
+    with (path / FILES[1]).open(errors="replace") as stream:
         first = stream.read(1 << 16)
     # Databases written before 0.20 speak of blocks, today's of s_tir blocks; an empty one is today's.
     return '"GetBlock"' not in first
