@@ -1,4 +1,7 @@
-"""``python -m gacer_tvm.bench.kernels``: untuned CPU kernels, one by one, and whole models beside ONNX Runtime.
+"""``python -m gacer_tvm.bench.kernels``: CPU kernels, one by one, and whole models beside ONNX Runtime.
+
+Kernels are those of the default rules; ``--tuning-logs`` adds a line with the kernels of a database, and ``--trials`` tunes
+them into it first.
 
 Both run the same network with the same number of threads, in turns, so that a busy machine disturbs both; figures are
 medians. ``--kernels`` adds the slowest kernels of each model with their share of one core's arithmetic.
@@ -26,8 +29,11 @@ from ..errors import GacerError, TenantError
 from ..frontend import Tenant, normalize
 from ..graph.lower import fuse
 from ..kernels import layout, rules
+from ..kernels.library import Provider
 from ..kernels.rules.program import parse
 from ..kernels.target import make_target
+from ..tune.provider import providers
+from ..tune.tune import tune
 from .conditions import conditions
 
 __all__ = ["Measured", "main", "measure"]
@@ -113,8 +119,9 @@ def measure(
     repeats: int = 30,
     kernels: bool = False,
     best: bool = False,
+    tuning_logs: Path | None = None,
 ) -> Measured:
-    """Build `model` without tuning, check it against ONNX Runtime, and time both in turns.
+    """Build `model`, check it against ONNX Runtime, and time both in turns.
 
     Parameters
     ----------
@@ -126,6 +133,8 @@ def measure(
         Also time every kernel alone.
     best
         Report the fastest run rather than the median, for a machine that others use.
+    tuning_logs
+        Databases whose schedules are preferred to the rules; None measures untuned kernels.
     """
     import onnxruntime
 
@@ -136,15 +145,14 @@ def measure(
     start = time.perf_counter()
     module = fuse(layout.prepare(normalize(tenant).module, target), target, model)
     prepared = time.perf_counter()
+    found = providers([tuning_logs]) if tuning_logs is not None else ()
     used: dict[str, str] = {}
     work: dict[str, float] = {}
     with target:
         for var, func in list(module.functions_items()):
             if isinstance(func, tir.PrimFunc):
                 work[var.name_hint] = _flops(func)
-                made = rules.schedule(func, target, cores)
-                used[var.name_hint] = made.rule
-                module[var] = made.func
+                module[var], used[var.name_hint] = _scheduled(func, target, cores, found)
         scheduled = time.perf_counter()
         machine = relax.VirtualMachine(tvm.compile(module, target), tvm.cpu())
     compiled = time.perf_counter()
@@ -172,6 +180,19 @@ def measure(
         dict(Counter(used.values())),
         _kernels(module, target, used, work, clock) if kernels else (),
     )
+
+
+def _scheduled(func: Any, target: Any, cores: int, found: tuple[Provider, ...]) -> tuple[Any, str]:
+    """The kernel as it will be compiled, and what made it."""
+    for provider in found:
+        record = provider(func, target)
+        if record is not None:
+            made = record[0].without_attr("global_symbol")
+            for key, value in (func.attrs or {}).items():
+                made = made.with_attr(key, value)
+            return made, record[1]
+    result = rules.schedule(func, target, cores)
+    return result.func, result.rule
 
 
 def _load(model: str, batch: int) -> tuple[Tenant, bytes, dict[str, np.ndarray]]:
@@ -290,7 +311,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--best", action="store_true", help="fastest runs instead of medians, on a busy machine"
     )
+    parser.add_argument(
+        "--tuning-logs", type=Path, default=None, metavar="FOLDER", help="also the kernels of a database"
+    )
+    parser.add_argument(
+        "--trials", type=int, default=0, metavar="N", help="first tune them: N trials of each kernel"
+    )
+    parser.add_argument("--longest", type=int, default=None, metavar="N", help="tune only the N longest")
     given = parser.parse_args(arguments)
+    if given.trials and given.tuning_logs is None:
+        parser.error("--trials needs --tuning-logs FOLDER")
     print(conditions())
     head = (
         "model",
@@ -305,9 +335,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "kernels",
     )
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
-    for model in given.models:
+    ways = [None] if given.tuning_logs is None else [None, given.tuning_logs]
+    for model, logs in ((m, way) for m in given.models for way in ways):
         try:
-            m = measure(model, given.batch, given.cores, given.repeats, given.kernels > 0, given.best)
+            if logs is not None and given.trials:
+                tenant = _load(model, given.batch)[0]
+                tune([tenant], "cpu", logs, given.trials, rounds=1, cores=given.cores, longest=given.longest)
+            m = measure(model, given.batch, given.cores, given.repeats, given.kernels > 0, given.best, logs)
         except GacerError as error:
             print(f"| {model} | {given.batch} | failed: {error} |" + " |" * (len(head) - 3), flush=True)
             continue
