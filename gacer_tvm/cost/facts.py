@@ -1,0 +1,265 @@
+"""What can be told of a kernel from its TIR, as numbers: the raw material of the learned model's features.
+
+Facts are of the whole batch; what a chunk does follows from them (`gacer_tvm.cost.features`), so that no chunk has to be
+lowered for a prediction. No name goes in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+import msgspec
+
+from ..graph.model import MultiTenantGraph, Operator
+
+__all__ = ["Facts", "facts_of", "graph_facts"]
+
+_SLOW = frozenset({
+    "exp", "exp2", "exp10", "erf", "tanh", "sigmoid", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "pow", "sin", "cos",
+    "tan", "atan", "atan2",
+})  # fmt: skip
+
+
+class Facts(msgspec.Struct, frozen=True, array_like=True):
+    """Facts of one kernel at its whole batch.
+
+    Attributes
+    ----------
+    batch
+        Items of the whole batch; `chunks` is 1 where it may be cut, else 0.
+    flops, batched_bytes, fixed_bytes
+        As in `Work`.
+    elements, itemsize, floating
+        Elements written, bytes of one, whether they are floating point.
+    tasks, block, registers, shared
+        Launch shape of the whole batch where known, else 0.
+    opaque
+        1 where the body is no sequence of plain loop nests: all below are 0 then.
+    nests, points
+        Loop nests, and block runs of all of them together.
+    main
+        Block runs of the largest nest; what follows is of it.
+    spatial, reduction
+        Its data-parallel points, and how long each one's reduction is (1: none).
+    reductions, reduction_last, reduction_most
+        How many reduction loops, the extent of the innermost and of the longest.
+    inner, outer, dims
+        Extents of its innermost spatial loop and of the longest other one, and how many are longer than 1.
+    loads, contiguous, broadcast, gathers
+        Loads of its stores: all, those that move by one element with the innermost spatial loop, those that do not
+        move with it, those whose index is itself loaded.
+    guarded
+        Loads under a bounds condition (padding).
+    multiply, divide, compare, cast, slow
+        Operations over all nests, in block runs: products, divisions, comparisons and selections, casts, transcendental
+        functions.
+    temporary
+        Bytes of buffers that live inside the kernel.
+    inputs, outputs
+        Number of parameters.
+    useful
+        Share of the points that are no padding: a 3 x 3 window over one pixel multiplies eight zeros of nine.
+    """
+
+    batch: int
+    chunks: int
+    flops: float
+    batched_bytes: float
+    fixed_bytes: float
+    elements: float
+    itemsize: int
+    floating: int
+    tasks: int = 0
+    block: int = 0
+    registers: int = 0
+    shared: int = 0
+    opaque: int = 1
+    nests: int = 0
+    points: float = 0.0
+    main: float = 0.0
+    spatial: float = 0.0
+    reduction: float = 0.0
+    reductions: int = 0
+    reduction_last: int = 0
+    reduction_most: int = 0
+    inner: int = 0
+    outer: int = 0
+    dims: int = 0
+    loads: int = 0
+    contiguous: int = 0
+    broadcast: int = 0
+    gathers: int = 0
+    guarded: int = 0
+    multiply: float = 0.0
+    divide: float = 0.0
+    compare: float = 0.0
+    cast: float = 0.0
+    slow: float = 0.0
+    temporary: float = 0.0
+    inputs: int = 0
+    outputs: int = 0
+    useful: float = 1.0
+
+
+def graph_facts(graph: MultiTenantGraph) -> tuple[Facts, ...]:
+    """Facts of every operator of a graph; those that share a kernel share the work of looking at it."""
+    seen: dict[tuple[str, int, int], Facts] = {}
+    found = []
+    for operator in graph.operators:
+        at = (operator.kernel, graph.tenants[operator.tenant].batch, len(operator.writes))
+        shape = (operator.kernel,) if graph.module is None else ()
+        if shape or at not in seen:
+            seen[at] = facts_of(graph, operator)
+        found.append(seen[at])
+    return tuple(found)
+
+
+def facts_of(graph: MultiTenantGraph, operator: Operator) -> Facts:
+    """Facts of one operator."""
+    outputs = [graph.buffers[b] for b in operator.writes] or [graph.buffers[b] for b in operator.reads[:1]]
+    launch, work = operator.launch, operator.work
+    elements = sum(math.prod(b.shape) for b in outputs)
+    dtype = outputs[0].dtype if outputs else "float32"
+    plain: dict[str, Any] = {
+        "batch": graph.tenants[operator.tenant].batch,
+        "chunks": int(operator.chunking.divisible),
+        "flops": float(work.flops),
+        "batched_bytes": float(work.batched_bytes),
+        "fixed_bytes": float(work.fixed_bytes),
+        "elements": float(elements),
+        "itemsize": max(1, sum(b.nbytes for b in outputs) // max(1, elements)),
+        "floating": int(dtype.startswith(("float", "bfloat"))),
+        "inputs": len(operator.reads),
+        "outputs": len(operator.writes),
+    }
+    if launch is not None:
+        plain.update(tasks=launch.grid, block=launch.block, registers=launch.registers or 0, shared=launch.shared_bytes or 0)
+    if graph.module is not None:
+        from ..graph.tir_blocks import OpaqueFunction
+
+        with contextlib.suppress(OpaqueFunction):
+            plain.update(_of_body(graph.module[operator.kernel]))
+    return Facts(**plain)
+
+
+def _of_body(func: Any) -> dict[str, Any]:
+    from ..graph.tir_blocks import leaf_blocks, shape_of
+    from ..graph.work import nbytes
+
+    blocks = leaf_blocks(func)
+    params = list(func.params)
+    found: dict[str, Any] = {"opaque": 0, "nests": len(blocks), "points": float(sum(b.points for b in blocks))}
+    counts = dict.fromkeys(("multiply", "divide", "compare", "cast", "slow"), 0.0)
+    inside: dict[Any, int] = {}
+    useful = 1.0
+    for block in blocks:
+        for store, times in zip(block.stores, block.times):
+            guarded = [load for load, under in _loads(store.value) if under]
+            if guarded and len(block.stores) == 1:
+                kept = min(math.prod(shape_of(load.source)) for load in guarded)
+                useful = min(useful, kept / max(1, block.points))
+            for kind, count in _count(store.value).items():
+                counts[kind] += count * block.points * times
+            if not any(store.buffer.same_as(p) for p in params) and store.buffer not in inside:
+                inside[store.buffer] = nbytes(shape_of(store.buffer), str(store.buffer.ty.dtype))
+    found.update(counts, temporary=float(sum(inside.values())), useful=useful)
+    if blocks:
+        found.update(_of_main(max(blocks, key=lambda b: b.points * max(b.times, default=1))))
+    return found
+
+
+def _of_main(block: Any) -> dict[str, Any]:
+    spatial = [block.iters[v] for v in block.spatial]
+    across = [(v, e) for v, e in block.iters.items() if v not in block.spatial and e > 1]
+    area = math.prod(spatial)
+    last = next((v for v in reversed(block.spatial) if block.iters[v] > 1), None)
+    loads = contiguous = broadcast = gathers = guarded = 0
+    for store in block.stores:
+        for load, under in _loads(store.value):
+            loads += 1
+            guarded += under
+            moves = [n for n, index in enumerate(load.indices) if last is not None and _uses(index, last)]
+            gathers += any(_loads(index) for index in load.indices)
+            broadcast += not moves
+            contiguous += moves == [len(load.indices) - 1] and load.indices[-1].same_as(last)
+    return {
+        "main": float(block.points),
+        "spatial": float(area),
+        "reduction": block.points / max(1, area),
+        "reductions": len(across),
+        "reduction_last": across[-1][1] if across else 1,
+        "reduction_most": max((e for _, e in across), default=1),
+        "inner": block.iters[last] if last is not None else 1,
+        "outer": max((block.iters[v] for v in block.spatial if v is not last), default=1),
+        "dims": sum(e > 1 for e in spatial),
+        "loads": loads,
+        "contiguous": contiguous,
+        "broadcast": broadcast,
+        "gathers": gathers,
+        "guarded": guarded,
+    }
+
+
+def _count(expr: Any) -> dict[str, int]:
+    """Operations of an expression by kind, index arithmetic left out."""
+    from .._tvm import expr_ir, tir
+
+    found = dict.fromkeys(("multiply", "divide", "compare", "cast", "slow"), 0)
+    pending = [expr]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, expr_ir.TensorLoad):
+            continue
+        if isinstance(node, tir.Mul):
+            found["multiply"] += 1
+        elif isinstance(node, tir.Div | tir.Mod | tir.FloorDiv | tir.FloorMod):
+            found["divide"] += 1
+        elif isinstance(node, tir.Min | tir.Max | tir.LT | tir.LE | tir.GT | tir.GE | tir.EQ | tir.NE | tir.Select):
+            found["compare"] += 1
+        elif isinstance(node, tir.Cast):
+            found["cast"] += 1
+        elif isinstance(node, expr_ir.Call):
+            name = str(getattr(node.op, "name", "")).rpartition(".")[2]
+            if name == "if_then_else":
+                found["compare"] += 1
+                pending.extend(node.args[1:])  # the condition is index arithmetic
+                continue
+            found["slow"] += name in _SLOW
+        pending.extend(_children(node))
+    return found
+
+
+def _children(node: Any) -> list[Any]:
+    from .._tvm import expr_ir, tir
+
+    if isinstance(node, expr_ir.Call):
+        return list(node.args)
+    if isinstance(node, tir.Cast):
+        return [node.value]
+    if isinstance(node, tir.Select):
+        return [node.condition, node.true_value, node.false_value]
+    parts = [getattr(node, side, None) for side in ("a", "b")]
+    return [part for part in parts if part is not None]
+
+
+def _loads(expr: Any, under: bool = False) -> list[tuple[Any, bool]]:
+    """Loads of an expression, those in indices left out, and whether each stands under a condition."""
+    from .._tvm import expr_ir
+
+    if isinstance(expr, expr_ir.TensorLoad):
+        return [(expr, under)]
+    found = []
+    guard = isinstance(expr, expr_ir.Call) and str(getattr(expr.op, "name", "")).endswith("if_then_else")
+    for child in _children(expr):
+        found += _loads(child, under or guard)
+    return found
+
+
+def _uses(expr: Any, variable: Any) -> bool:
+    from .._tvm import expr_ir
+
+    if isinstance(expr, expr_ir.Var):
+        return bool(expr.same_as(variable))
+    return any(_uses(child, variable) for child in _children(expr))

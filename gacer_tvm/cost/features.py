@@ -1,0 +1,258 @@
+"""Features of kernels and groups, made of facts for thousands of rows at once. Sizes are logarithms to the base 2."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph.model import Buffer, Chunking, LaunchShape, MultiTenantGraph, Operator, TenantInfo, Work
+from .device import Device
+from .facts import Facts
+from .model import Estimates
+from .prior import AnalyticPrior
+
+__all__ = [
+    "ALONE_NAMES",
+    "FLAGS",
+    "GROUP_NAMES",
+    "Members",
+    "alone_features",
+    "group_features",
+    "member_table",
+    "pair_features",
+    "prior_of",
+]
+
+Array = NDArray[np.float64]
+
+# Features that are no sizes: outside what was seen by any amount is outside.
+FLAGS = frozenset({"floating", "opaque", "chunk", "chunks", "gathers", "itemsize"})
+ALONE_NAMES: tuple[str, ...] = (
+    "prior", "flops", "batched_bytes", "fixed_bytes", "bytes", "intensity", "elements", "itemsize", "floating",
+    "items", "batch", "chunk", "chunks", "cores", "cores_share",
+    "grid", "block", "registers", "shared",
+    "opaque", "nests", "points", "main_share", "spatial", "reduction", "reductions", "reduction_last", "reduction_most",
+    "inner", "inner_lanes", "outer", "dims",
+    "loads", "contiguous", "broadcast", "gathers", "guarded",
+    "multiply", "divide", "compare", "cast", "slow", "temporary", "inputs", "outputs", "in_cache", "useful", "useful_flops",
+)  # fmt: skip
+_PER_MEMBER = (
+    "seconds", "flop_rate", "byte_rate", "intensity", "working_set", "fixed_bytes", "points", "reduction", "inner", "width",
+)  # fmt: skip
+GROUP_NAMES: tuple[str, ...] = (
+    "streams", "cores_asked", "units_asked", "bandwidth_asked", "shared_slowdown", "balance", "total_set", "slow",
+    *(f"{how}_{name}" for name in _PER_MEMBER for how in ("least", "most", "mean")),
+)  # fmt: skip
+
+
+def prior_of(facts: Sequence[Facts], items: Sequence[int], cores: Sequence[int], device: Device) -> Estimates:
+    """The analytic prior of kernels known by their facts only; cores 0 stands for a device without core budgets."""
+    buffers: list[Buffer] = []
+    operators: list[Operator] = []
+    tenants: list[TenantInfo] = []
+    seen: dict[int, int] = {}
+    rows = []
+    for mine, count, budget in zip(facts, items, cores):
+        at = seen.get(id(mine))
+        if at is None:
+            at = seen[id(mine)] = len(operators)
+            buffers.append(Buffer(at, f"y{at}", at, "output", (int(mine.elements),), _dtype(mine), 0, at))
+            launch = LaunchShape(mine.tasks, mine.block, mine.registers or None, mine.shared) if mine.tasks else None
+            work = Work(mine.flops, int(mine.batched_bytes), int(mine.fixed_bytes))
+            divisible = Chunking(mine.batch if mine.chunks else 1, (1,))
+            operators.append(Operator(at, at, 0, f"k{at}", f"k{at}", (), (at,), work, divisible, (), launch))
+            tenants.append(TenantInfo(f"t{at}", mine.batch, at, 1, {}, {}, ""))
+        rows.append((at, int(count), int(budget) or None))
+    graph = MultiTenantGraph(tuple(tenants), tuple(operators), tuple(buffers), "")
+    return AnalyticPrior().estimate(graph, device, rows)
+
+
+def _dtype(facts: Facts) -> str:
+    if facts.floating:
+        return {8: "float64", 2: "float16"}.get(facts.itemsize, "float32")
+    return {8: "int64", 1: "int8"}.get(facts.itemsize, "int32")
+
+
+class _Columns:
+    """Facts as columns, scaled to the items of each row."""
+
+    def __init__(self, facts: Sequence[Facts], items: Array) -> None:
+        kinds: dict[int, int] = {}
+        first: list[Facts] = []
+        at = np.empty(len(facts), np.int64)
+        for n, mine in enumerate(facts):
+            place = kinds.get(id(mine))
+            if place is None:
+                place = kinds[id(mine)] = len(first)
+                first.append(mine)
+            at[n] = place
+        names = Facts.__struct_fields__
+        table = np.array([[getattr(f, name) for name in names] for f in first], np.float64).reshape(-1, len(names))[at]
+        self._table = dict(zip(names, table.T))
+        self.share = items / self["batch"]
+
+    def __getitem__(self, name: str) -> Array:
+        column: Array = self._table[name]
+        return column
+
+    def scaled(self, name: str) -> Array:
+        column: Array = self._table[name] * self.share
+        return column
+
+
+def alone_features(
+    facts: Sequence[Facts], items: Sequence[int], cores: Sequence[int], prior: Estimates, device: Device
+) -> Array:
+    """A row of `ALONE_NAMES` for each (kernel, items, cores)."""
+    count, budget = np.asarray(items, np.float64), np.asarray(cores, np.float64)
+    budget = np.where(budget > 0, np.minimum(budget, device.units), device.units)
+    c = _Columns(facts, count)
+    points = np.maximum(1.0, c.scaled("points"))
+    moved = c.scaled("batched_bytes") + c["fixed_bytes"]
+    lanes = max(1, device.vector_bits // 32) if device.kind == "cpu" else 32
+    found = {
+        "prior": _log(prior.seconds * 1e6, 1e-3),
+        "flops": _log(c.scaled("flops")),
+        "batched_bytes": _log(c.scaled("batched_bytes")),
+        "fixed_bytes": _log(c["fixed_bytes"]),
+        "bytes": _log(moved),
+        "intensity": _log(c.scaled("flops") / np.maximum(1.0, moved)),
+        "elements": _log(c.scaled("elements")),
+        "items": _log(count),
+        "batch": _log(c["batch"]),
+        "chunk": (count != c["batch"]).astype(np.float64),
+        "cores": _log(budget),
+        "cores_share": budget / device.units,
+        "grid": _log(c.scaled("tasks")),
+        "block": _log(c["block"]),
+        "registers": _log(c["registers"]),
+        "shared": _log(c["shared"]),
+        "points": _log(points),
+        "main_share": c.scaled("main") / points,
+        "spatial": _log(c.scaled("spatial")),
+        "reduction": _log(c["reduction"]),
+        "reduction_last": _log(c["reduction_last"]),
+        "reduction_most": _log(c["reduction_most"]),
+        "inner": _log(c["inner"]),
+        "inner_lanes": np.where(c["inner"] > 0, c["inner"] / (np.ceil(c["inner"] / lanes) * lanes + (c["inner"] == 0)), 0.0),
+        "outer": _log(c["outer"]),
+        "guarded": c["guarded"] / np.maximum(1.0, c["loads"]),
+        "multiply": c.scaled("multiply") / points,
+        "divide": c.scaled("divide") / points,
+        "compare": c.scaled("compare") / points,
+        "cast": c.scaled("cast") / points,
+        "slow": c.scaled("slow") / points,
+        "temporary": _log(c.scaled("temporary")),
+        "useful_flops": _log(c.scaled("flops") * c["useful"]),
+        "in_cache": _log((moved + c.scaled("temporary")) / max(1, device.cache_bytes), 2**-20),
+    }
+    return np.stack([found[name] if name in found else c[name] for name in ALONE_NAMES], axis=1)
+
+
+class Members:
+    """Streams of groups, all groups' members behind one another.
+
+    Attributes
+    ----------
+    group
+        The group that each member belongs to: 0, 0, 1, 1, 1, …
+    facts, items, cores, times
+        The kernel, and how often the stream runs it.
+    seconds
+        The stream alone, all its calls.
+    width, bandwidth
+        As in `Estimates`.
+    """
+
+    def __init__(
+        self,
+        group: Sequence[int],
+        facts: Sequence[Facts],
+        items: Sequence[int],
+        cores: Sequence[int],
+        times: Sequence[int],
+        seconds: Sequence[float],
+        width: Sequence[float],
+        bandwidth: Sequence[float],
+    ) -> None:
+        self.group = np.asarray(group, np.int64)
+        self.facts = list(facts)
+        self.items, self.cores, self.times = (np.asarray(v, np.float64) for v in (items, cores, times))
+        self.seconds, self.width, self.bandwidth = (np.asarray(v, np.float64) for v in (seconds, width, bandwidth))
+        self.count = int(self.group[-1]) + 1 if len(self.group) else 0
+
+
+def group_features(members: Members, device: Device) -> Array:
+    """A row of `GROUP_NAMES` for each group; the order of a group's streams does not matter."""
+    table, names = member_table(members, device)
+    starts = np.flatnonzero(np.r_[True, members.group[1:] != members.group[:-1]]) if members.count else np.empty(0, np.int64)
+    sizes = np.diff(np.r_[starts, len(members.group)])
+    low = np.minimum.reduceat(table, starts) if members.count else table
+    high = np.maximum.reduceat(table, starts) if members.count else table
+    total = np.add.reduceat(table, starts) if members.count else table
+    return _assemble(low, high, total, sizes.astype(np.float64), names, device)
+
+
+def member_table(members: Members, device: Device) -> tuple[Array, tuple[str, ...]]:
+    """One row a member: what `group_features` aggregates. Pairs of many can be made of it without repeating the work."""
+    c = _Columns(members.facts, members.items)
+    each = members.seconds / members.times
+    moved = c.scaled("batched_bytes") + c["fixed_bytes"]
+    found = {
+        "seconds": _log(each * 1e6, 1e-3),
+        "flop_rate": _log(c.scaled("flops") / each * 1e-9, 2**-10),
+        "byte_rate": _log(moved / each * 1e-9, 2**-10),
+        "intensity": _log(c.scaled("flops") / np.maximum(1.0, moved)),
+        "working_set": _log((moved + c.scaled("temporary")) / max(1, device.cache_bytes), 2**-20),
+        "fixed_bytes": _log(c["fixed_bytes"]),
+        "points": _log(c.scaled("points")),
+        "reduction": _log(c["reduction"]),
+        "inner": _log(c["inner"]),
+        "width": members.width,
+        "cores_asked": members.cores,
+        "bandwidth_asked": members.bandwidth / device.bandwidth,
+        "whole": members.seconds,
+        "set": moved + c.scaled("temporary"),
+        "slow": c.scaled("slow") / np.maximum(1.0, c.scaled("points")),
+    }
+    return np.stack(list(found.values()), axis=1), tuple(found)
+
+
+def _assemble(low: Array, high: Array, total: Array, sizes: Array, names: tuple[str, ...], device: Device) -> Array:
+    at = {name: n for n, name in enumerate(names)}
+    asked = total[:, at["width"]] / device.units
+    streaming = total[:, at["bandwidth_asked"]]
+    loss = device.oversubscription_loss
+    found = {
+        "streams": sizes,
+        "cores_asked": total[:, at["cores_asked"]] / device.units,
+        "units_asked": asked,
+        "bandwidth_asked": streaming,
+        "shared_slowdown": np.maximum.reduce([np.ones_like(asked), asked * (1 + loss) - loss, streaming]),
+        "balance": low[:, at["whole"]] / high[:, at["whole"]],
+        "total_set": _log(total[:, at["set"]] / max(1, device.cache_bytes), 2**-20),
+        "slow": total[:, at["slow"]],
+    }
+    for name in _PER_MEMBER:
+        found[f"least_{name}"] = low[:, at[name]]
+        found[f"most_{name}"] = high[:, at[name]]
+        found[f"mean_{name}"] = total[:, at[name]] / sizes
+    return np.stack([found[name] for name in GROUP_NAMES], axis=1)
+
+
+def pair_features(
+    table: Array, names: tuple[str, ...], first: NDArray[np.int64], second: NDArray[np.int64], device: Device
+) -> Array:
+    """Features of the pairs (first[n], second[n]) of members, as if both ran for the same time."""
+    left, right = table[first], table[second]
+    low, high, total = np.minimum(left, right), np.maximum(left, right), left + right
+    whole = names.index("whole")
+    low[:, whole] = high[:, whole] = 1.0
+    return _assemble(low, high, total, np.full(len(first), 2.0), names, device)
+
+
+def _log(values: Array, least: float = 1.0) -> Array:
+    return np.log2(np.maximum(values, 0.0) + least) - (math.log2(least) if least < 1 else 0.0)

@@ -1,0 +1,309 @@
+"""The learned cost model: boosted trees over the prior, for kernels alone and for how they get in each other's way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DeviceError, LogError
+from ..graph.model import MultiTenantGraph
+from .device import Device
+from .facts import Facts, graph_facts
+from .features import ALONE_NAMES, GROUP_NAMES, Members, alone_features, member_table, pair_features, prior_of
+from .model import Estimates, Row
+from .recorded import RecordedCost
+from .regress import Range, Scores, Trees
+from .tables import width_of
+
+__all__ = ["Card", "LearnedCost", "LearnedModel", "MeasuredAndLearned", "Part", "find_model", "load_model"]
+
+FORMAT = 1
+Array = NDArray[np.float64]
+
+
+class Card(msgspec.Struct, frozen=True):
+    """Where a model comes from and how good it is.
+
+    Attributes
+    ----------
+    trained, versions, measured_with, processors
+        When, with what; what the measurements were made with, and on.
+    kernels, alone, groups, models, sets
+        The data: distinct kernels, measurements, what the models and tenant sets are called.
+    skipped
+        Lines that could not be read, by kind.
+    scores
+        ``kernel`` and ``group``: scores on what was held out whole, of the model and beside it the plain ways.
+    repeat_error, repeats
+        Mean difference of two measurements of the same thing, the floor of every error, and how many there were.
+    reference_us, load, notes
+        Conditions: deciles and median of the reference kernel's medians and of the load average, what people noted.
+    """
+
+    trained: str
+    versions: dict[str, str]
+    measured_with: dict[str, str]
+    processors: list[str]
+    kernels: int
+    alone: int
+    groups: int
+    models: list[str]
+    sets: list[str]
+    skipped: dict[str, int]
+    scores: dict[str, dict[str, Scores]]
+    repeat_error: dict[str, float | None]
+    repeats: dict[str, int]
+    reference_us: list[float]
+    load: list[float]
+    notes: list[str] = []
+
+    def as_text(self) -> str:
+        """The scores as a table, with the conditions."""
+        lines = [
+            f"{self.alone} kernel and {self.groups} group measurements of {self.kernels} kernels, {len(self.models)} models, "
+            f"{len(self.sets)} tenant sets; measured on {', '.join(self.processors)}"
+        ]
+        for what, held in (("kernel", "models held out whole"), ("group", "tenant sets held out whole")):
+            lines.append(f"{what} times, {held}:")
+            lines += [f"  {name:13s}{score}" for name, score in self.scores[what].items()]
+            floor = self.repeat_error.get(what)
+            if floor is not None and self.repeats.get(what):
+                lines.append(f"  measured twice: mean difference {floor:.1%} ({self.repeats[what]} pairs)")
+        if self.reference_us:
+            low, middle, high = self.reference_us
+            lines.append(
+                f"conditions: reference kernel {middle:.1f} µs (p10 {low:.1f}, p90 {high:.1f}), load average "
+                f"{self.load[1]:.1f} (p10 {self.load[0]:.1f}, p90 {self.load[2]:.1f})"
+            )
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the two regressions: its features, the range it has seen, the median of its target, its trees."""
+
+    names: tuple[str, ...]
+    within: Range
+    typical: float
+    trees: Trees
+
+
+@dataclass(frozen=True)
+class LearnedModel:
+    """A trained model of one device."""
+
+    device: Device
+    card: Card
+    kernel: Part
+    group: Part
+
+    @property
+    def error(self) -> float:
+        """Held-out mean error of kernel times."""
+        return self.card.scores["kernel"]["learned"].mape
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model with its card as JSON."""
+        from ..kernels.store import write_beside
+
+        path = Path(path)
+        content = {
+            "format": FORMAT,
+            "device": msgspec.to_builtins(self.device),
+            "card": msgspec.to_builtins(self.card),
+            **{name: _part_json(part) for name, part in (("kernel", self.kernel), ("group", self.group))},
+        }
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+        write_beside(path, lambda p: p.write_text(text))
+        return path
+
+    @property
+    def hash(self) -> str:
+        """Tells models apart."""
+        text = json.dumps([self.card.trained, self.device.name, self.kernel.trees.to_json()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _part_json(part: Part) -> dict[str, Any]:
+    return {
+        "features": list(part.names),
+        "low": part.within.low.tolist(),
+        "high": part.within.high.tolist(),
+        "typical": part.typical,
+        "trees": part.trees.to_json(),
+    }
+
+
+def load_model(path: str | Path) -> LearnedModel:
+    """Read a saved model.
+
+    Raises
+    ------
+    LogError
+        Where it cannot be read, or was made by another version whose features differ.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] != FORMAT:
+            raise LogError(f"{path}: cost model of format {content['format']}, expected {FORMAT}; train it again")
+        device = msgspec.convert(content["device"], Device)
+        card = msgspec.convert(content["card"], Card)
+        parts = {n: _read_part(path, content[n], want) for n, want in (("kernel", ALONE_NAMES), ("group", GROUP_NAMES))}
+    except LogError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise LogError(f"{path} is no cost model ({type(error).__name__}: {error}); train one with `gacer-tvm train`") from error
+    return LearnedModel(device, card, parts["kernel"], parts["group"])
+
+
+def _read_part(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Part:
+    if tuple(content["features"]) != names:
+        changed = sorted(set(content["features"]) ^ set(names))
+        raise LogError(f"{path}: the cost model has other features than this version ({', '.join(changed[:5])}); train it again")
+    within = Range(np.array(content["low"], np.float64), np.array(content["high"], np.float64))
+    if within.low.shape != (len(names),) or within.high.shape != (len(names),):
+        raise LogError(f"{path}: the ranges do not fit the features; train the cost model again")
+    return Part(names, within, float(content["typical"]), Trees.from_json(content["trees"], len(names)))
+
+
+def find_model(device: Device, folders: Sequence[str | Path] = ()) -> tuple[LearnedModel | None, str]:
+    """The model of a device, if there is one, and why not otherwise.
+
+    Looked for as ``model.json`` in each of `folders` and in its subfolder of the device's name.
+    """
+    reasons = []
+    for folder in folders:
+        for path in (Path(folder) / "model.json", Path(folder) / device.name / "model.json"):
+            if not path.is_file():
+                continue
+            try:
+                model = load_model(path)
+            except LogError as error:
+                reasons.append(str(error))
+                continue
+            if model.device.name == device.name:
+                return model, str(path)
+            reasons.append(f"{path} is of device {model.device.name!r}")
+    return None, "; ".join(reasons) or f"no model.json of device {device.name!r}; make one with `gacer-tvm train`"
+
+
+class LearnedCost:
+    """Costs predicted by a trained model.
+
+    Every `estimate` is one batched prediction; `interference` another. Kernels unlike everything in the training data are
+    given the prior's time, times the typical ratio of measurement and prior, and counted in `sources`.
+
+    Parameters
+    ----------
+    model
+        A model or the path of one.
+    any_device
+        Use it although it is of another device.
+    """
+
+    def __init__(self, model: LearnedModel | str | Path, *, any_device: bool = False) -> None:
+        self.model = model if isinstance(model, LearnedModel) else load_model(model)
+        self.any_device = any_device
+        card = self.model.card
+        group = card.scores["group"]["learned"].mape
+        self.name = f"learned:{self.model.hash}, held-out error {self.model.error:.0%} a kernel, {group:.0%} a group"
+        self.sources: Counter[str] = Counter()
+        self._facts: tuple[MultiTenantGraph, tuple[Facts, ...]] | None = None
+
+    def estimate(self, graph: MultiTenantGraph, device: Device, rows: Sequence[Row]) -> Estimates:
+        """Estimate every row; see `gacer_tvm.cost.model.Cost`."""
+        own = self._own(device)
+        facts = self._facts_of(graph)
+        full = own.units if own.kind == "cpu" else 0
+        asked = [(facts[o], i, full if c is None else min(c, own.units)) for o, i, c in rows]
+        # The same kernels on one core tell how many cores they can keep busy.
+        also = [(f, i, 1) for f, i, c in asked if c > 1] if own.kind == "cpu" else []
+        seconds, prior = self._seconds([*asked, *also], own)
+        count = len(asked)
+        width = prior.width[:count].copy()
+        if also:
+            several = np.array([c > 1 for _, _, c in asked])
+            cores = np.array([float(c) for _, _, c in asked])
+            width[several] = width_of(seconds[count:], seconds[:count][several], cores[several])
+        mine = seconds[:count]
+        bandwidth = np.minimum(prior.bandwidth[:count] * prior.seconds[:count] / mine, device.bandwidth)
+        return Estimates(mine, np.minimum(width, float(device.units)), bandwidth)
+
+    def interference(self, graph: MultiTenantGraph, device: Device) -> Array:
+        """Friction of each pair of operators; see `gacer_tvm.cost.model.InterferingCost`."""
+        own = self._own(device)
+        facts = self._facts_of(graph)
+        batches = [graph.tenants[o.tenant].batch for o in graph.operators]
+        cores = max(1, own.units // 2) if own.kind == "cpu" else 0
+        found = self.estimate(graph, device, [(n, b, cores or None) for n, b in enumerate(batches)])
+        count = len(facts)
+        members = Members(
+            range(count), facts, batches, [cores] * count, [1] * count, found.seconds.tolist(), found.width.tolist(),
+            found.bandwidth.tolist(),
+        )  # fmt: skip
+        table, names = member_table(members, own)
+        first, second = np.triu_indices(count)
+        features = pair_features(table, names, first, second, own)
+        part = self.model.group
+        inside = part.within.inside(features)
+        friction = np.zeros(len(features))
+        if inside.any():
+            friction[inside] = np.exp(part.trees.predict(features[inside])) - 1.0
+        self.sources["pairs learned"] += int(inside.sum())
+        self.sources["pairs by the prior"] += int((~inside).sum())
+        pairs = np.zeros((count, count))
+        pairs[first, second] = pairs[second, first] = np.maximum(friction, 0.0)
+        return pairs
+
+    def _seconds(self, rows: Sequence[tuple[Facts, int, int]], device: Device) -> tuple[Array, Estimates]:
+        facts, items, cores = [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
+        prior = prior_of(facts, items, cores, device)
+        part = self.model.kernel
+        features = alone_features(facts, items, cores, prior, device)
+        inside = part.within.inside(features)
+        ratio = np.full(len(rows), part.typical)
+        if inside.any():
+            ratio[inside] = part.trees.predict(features[inside])
+        self.sources["kernels learned"] += int(inside.sum())
+        self.sources["kernels by the prior"] += int((~inside).sum())
+        return prior.seconds * np.exp(ratio), prior
+
+    def _own(self, device: Device) -> Device:
+        """The device figures that the model was trained with: its ratios are over the prior of these."""
+        own = self.model.device
+        if device.name != own.name and not self.any_device:
+            raise DeviceError(
+                f"the cost model is of device {own.name!r}, but the search is for {device.name!r}; train one on that device "
+                f"(`gacer-tvm profile`, `gacer-tvm train`), or allow it with any_device=True"
+            )
+        if device.kind != own.kind:
+            raise DeviceError(f"the cost model is of a {own.kind} device ({own.name!r}), {device.name!r} is a {device.kind}")
+        return own
+
+    def _facts_of(self, graph: MultiTenantGraph) -> tuple[Facts, ...]:
+        if self._facts is None or self._facts[0] is not graph:
+            self._facts = graph, graph_facts(graph)
+        return self._facts[1]
+
+
+class MeasuredAndLearned(RecordedCost):
+    """Kernels measured alone, the gaps and the friction between kernels from a learned model."""
+
+    def __init__(self, by_operator: Mapping[Row, float], learned: LearnedCost) -> None:
+        super().__init__(by_operator, prior=learned, name=f"measured, and {learned.name}")
+        self.learned = learned
+
+    def interference(self, graph: MultiTenantGraph, device: Device) -> Array:
+        """As the learned model has it."""
+        return self.learned.interference(graph, device)

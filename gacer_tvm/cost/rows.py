@@ -1,0 +1,331 @@
+"""Measurements as JSON lines: what the cost model learns from. One object a line, short keys, microseconds.
+
+A file belongs to one device. Several processes may append to it; each begins with a `Session` line and marks its lines with
+the session's number. Readers skip what they cannot use and count it, so that a damaged or growing file is never fatal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from ..errors import LogError
+from .device import Device
+from .facts import Facts
+
+__all__ = [
+    "Alone",
+    "Bad",
+    "Data",
+    "Failure",
+    "Group",
+    "Kernel",
+    "Member",
+    "Noise",
+    "Planned",
+    "Row",
+    "Session",
+    "Writer",
+    "read_rows",
+]
+
+FORMAT = 1
+Spread = tuple[float, float, float, float]
+"""Least, lower decile, median, upper decile; microseconds. What disturbs only makes longer: the least is learned from."""
+
+
+class Session(msgspec.Struct, tag="session", tag_field="t", frozen=True, omit_defaults=True):
+    """A run of the profiler: `x` its number (random, unique in the file), where and with what it measured."""
+
+    x: str
+    device: Device
+    processor: str
+    versions: dict[str, str]
+    began: str
+    format: int = FORMAT
+    note: str = ""
+
+
+class Kernel(msgspec.Struct, tag="k", tag_field="t", frozen=True, omit_defaults=True):
+    """A kernel: key `k` (structural hash with shapes and target), facts `f`; `m` is a model that has it, for splits only."""
+
+    k: str
+    m: str
+    f: Facts
+
+
+class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=True):
+    """Kernel `k` alone at `i` items on `c` cores (0: a device without core budgets): time `s` of `n` repeats.
+
+    `r` is the reference kernel's median in the same turn; `again` marks a second measurement, kept to tell the noise.
+    """
+
+    x: str
+    k: str
+    i: int
+    c: int
+    s: Spread
+    n: int
+    r: float
+    again: bool = False
+    source: str = ""
+    weight: float = 1.0
+
+
+class Member(msgspec.Struct, array_like=True, frozen=True):
+    """One stream of a group: kernel, items, cores, how often in a row; its least time alone, its end in the fastest run."""
+
+    k: str
+    i: int
+    c: int
+    times: int
+    alone: float
+    end: float
+
+
+class Group(msgspec.Struct, tag="g", tag_field="t", frozen=True, omit_defaults=True):
+    """Streams `g` begun together in tenant set `set`: time `s` until the last has ended, of `n` repeats."""
+
+    x: str
+    set: str
+    g: tuple[Member, ...]
+    s: Spread
+    n: int
+    r: float
+    again: bool = False
+
+
+class Noise(msgspec.Struct, tag="n", tag_field="t", frozen=True, omit_defaults=True):
+    """The reference kernel in one turn, the machine's load average, and seconds since the session began."""
+
+    x: str
+    s: Spread
+    load: float
+    at: float
+
+
+class Planned(msgspec.Struct, tag="p", tag_field="t", frozen=True, omit_defaults=True):
+    """A schedule's predicted and measured makespan: always together. `err` is the model's held-out error, where it has one."""
+
+    x: str
+    set: str
+    model: str
+    predicted: float
+    measured: float
+    err: float = 0.0
+
+
+class Failure(msgspec.Struct, tag="f", tag_field="t", frozen=True, omit_defaults=True):
+    """A kernel that could not be measured, and why; it is not tried again."""
+
+    x: str
+    k: str
+    i: int
+    why: str
+
+
+Row = Session | Kernel | Alone | Group | Noise | Planned | Failure
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Row)
+_TAGS = frozenset(str(kind.__struct_config__.tag) for kind in Row.__args__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A line that was skipped: file, line from 1, and why."""
+
+    file: str
+    line: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.why}"
+
+
+@dataclass
+class Data:
+    """What was read.
+
+    Attributes
+    ----------
+    sessions
+        By number.
+    kernels
+        Facts by key.
+    owners
+        Models that have a kernel, by its key.
+    alone, groups, noise, planned, failures
+        The rows.
+    skipped
+        Kind of bad line (``corrupted``, ``foreign``, ``orphan``: of a session or kernel that the files do not tell) to count.
+    first
+        The first bad line of each kind.
+    unfinished
+        Files whose last line is still being written.
+    """
+
+    sessions: dict[str, Session] = field(default_factory=dict)
+    kernels: dict[str, Facts] = field(default_factory=dict)
+    owners: dict[str, set[str]] = field(default_factory=dict)
+    alone: list[Alone] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    noise: list[Noise] = field(default_factory=list)
+    planned: list[Planned] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    first: dict[str, Bad] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+
+    def devices(self) -> tuple[str, ...]:
+        """Names of the devices measured on."""
+        return tuple(sorted({s.device.name for s in self.sessions.values()}))
+
+    def as_text(self) -> str:
+        """A few lines for people."""
+        models = {m for owners in self.owners.values() for m in owners}
+        lines = [
+            f"{len(self.alone)} kernel and {len(self.groups)} group measurements of {len(self.kernels)} kernels of "
+            f"{len(models)} models on {', '.join(self.devices()) or 'no device'}, {len(self.sessions)} sessions"
+        ]
+        for kind, count in self.skipped.most_common():
+            lines.append(f"{count} lines skipped as {kind}, the first {self.first[kind]}")
+        lines += [f"{name}: the last line is unfinished (another process may be writing it)" for name in self.unfinished]
+        return "\n".join(lines)
+
+    def bad(self, kind: str, file: str, line: int, why: str) -> None:
+        """Count a bad line."""
+        self.skipped[kind] += 1
+        self.first.setdefault(kind, Bad(file, line, why))
+
+
+def read_rows(paths: str | Path | Iterable[str | Path]) -> Data:
+    """Read measurement files (or the ``*.jsonl`` files of folders).
+
+    Only whole lines count: of a file that another process is appending to, what it has finished is read.
+
+    Raises
+    ------
+    LogError
+        Where a path does not exist.
+    """
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    data = Data()
+    placed: list[tuple[str, int, Alone | Group | Noise | Planned | Failure]] = []
+    for path in map(Path, given):
+        if not path.exists():
+            raise LogError(f"no measurements at {path}; make them with `gacer-tvm profile MODELS --out {path}`")
+        for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+            content = file.read_bytes()
+            lines = content.split(b"\n")
+            if lines[-1]:
+                data.unfinished.append(str(file))
+            for number, line in enumerate(lines[:-1], 1):
+                if line.strip():
+                    _take(data, placed, str(file), number, line)
+    # Sorted out at the end: a kernel may stand in another file than what was measured of it.
+    for name, number, row in placed:
+        keys = [m.k for m in row.g] if isinstance(row, Group) else [row.k] if isinstance(row, Alone) else []
+        if row.x not in data.sessions:
+            data.bad("orphan", name, number, f"no session {row.x!r}")
+        elif any(key not in data.kernels for key in keys):
+            data.bad("orphan", name, number, f"no facts of kernel {next(k for k in keys if k not in data.kernels)!r}")
+        elif isinstance(row, Alone):
+            data.alone.append(row)
+        elif isinstance(row, Group):
+            data.groups.append(row)
+        elif isinstance(row, Noise):
+            data.noise.append(row)
+        elif isinstance(row, Planned):
+            data.planned.append(row)
+        else:
+            data.failures.append(row)
+    return data
+
+
+def _take(
+    data: Data, placed: list[tuple[str, int, Alone | Group | Noise | Planned | Failure]], name: str, number: int, line: bytes
+) -> None:
+    try:
+        row = _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        data.bad("foreign" if _is_foreign(line) else "corrupted", name, number, str(error))
+        return
+    if isinstance(row, Session):
+        if row.format != FORMAT:
+            data.bad("foreign", name, number, f"format {row.format}, expected {FORMAT}")
+        else:
+            data.sessions[row.x] = row
+    elif isinstance(row, Kernel):
+        data.kernels[row.k] = row.f
+        data.owners.setdefault(row.k, set()).add(row.m)
+    elif not _sensible(row):
+        data.bad("corrupted", name, number, "times must be positive and finite, items and repeats at least 1")
+    else:
+        placed.append((name, number, row))
+
+
+def _is_foreign(line: bytes) -> bool:
+    """Whether it is whole JSON of something else."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return not (isinstance(value, dict) and value.get("t") in _TAGS)
+
+
+def _sensible(row: Alone | Group | Noise | Planned | Failure) -> bool:
+    times: Sequence[float]
+    if isinstance(row, Alone):
+        times, counts = row.s, [row.i, row.n]
+        if not 0 < row.weight <= 1:
+            return False
+    elif isinstance(row, Group):
+        times = [*row.s, *(v for m in row.g for v in (m.alone, m.end))]
+        counts = [row.n, *(v for m in row.g for v in (m.i, m.times))]
+        if len(row.g) < 2:
+            return False
+    elif isinstance(row, Noise):
+        times, counts = row.s, []
+    elif isinstance(row, Planned):
+        times, counts = [row.predicted, row.measured], []
+    else:
+        times, counts = [], []
+    return all(0 < t < 1e12 for t in times) and all(c >= 1 for c in counts)
+
+
+class Writer:
+    """Appends rows to a file, each with one write, so that readers and other writers see whole lines.
+
+    A line that a killed process left unfinished is ended first; it will be skipped as corrupted.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise LogError(f"measurements cannot be written to {self.path}: {error.strerror}") from error
+        size = os.lseek(self._file, 0, os.SEEK_END)
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")
+
+    def write(self, row: Row) -> None:
+        """Append one row."""
+        os.write(self._file, _encoder.encode(row) + b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,140 @@
+"""Rows of measurements as training tables: features, targets, and what is held out together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .device import Device
+from .features import Members, alone_features, group_features, prior_of
+from .rows import Alone, Data, Group
+from .sharing import friction_of, phases
+
+__all__ = ["AloneTable", "GroupTable", "alone_table", "group_table", "repeat_error", "width_of"]
+
+Array = NDArray[np.float64]
+# Where the shorter stream is less than this share of the longer one, the group's time says little of their friction.
+_BALANCE = 0.3
+
+
+@dataclass(frozen=True)
+class AloneTable:
+    """Kernels alone: features, prior and measured seconds, weight; the kernel and the models of each row."""
+
+    features: Array
+    prior: Array
+    seconds: Array
+    weight: Array
+    keys: tuple[str, ...]
+    models: tuple[frozenset[str], ...]
+
+    @property
+    def target(self) -> Array:
+        """Logarithm of measured over prior."""
+        result: Array = np.log(self.seconds / self.prior)
+        return result
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Groups: features, seconds in which several streams run and in which one does, measured seconds; set and kernels."""
+
+    features: Array
+    together: Array
+    last: Array
+    seconds: Array
+    sets: tuple[str, ...]
+    keys: tuple[frozenset[str], ...]
+    members: Members
+
+    @property
+    def target(self) -> Array:
+        """Logarithm of one plus the friction."""
+        result: Array = np.log(np.maximum(1.0 + friction_of(self.seconds, self.together, self.last), 0.05))
+        return result
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """Groups whose streams last about as long: the others say little and are only predicted, not learned from."""
+        result: NDArray[np.bool_] = self.together >= _BALANCE * self.seconds
+        return result
+
+
+def alone_table(data: Data, device: Device) -> AloneTable:
+    """Kernels alone, each measured once (repeats tell the noise and are left out)."""
+    rows = [row for row in data.alone if not row.again]
+    facts = [data.kernels[row.k] for row in rows]
+    items, cores = [row.i for row in rows], [row.c for row in rows]
+    prior = prior_of(facts, items, cores, device)
+    return AloneTable(
+        alone_features(facts, items, cores, prior, device),
+        prior.seconds,
+        np.array([_seconds(row) for row in rows]),
+        np.array([row.weight for row in rows]),
+        tuple(row.k for row in rows),
+        tuple(frozenset(data.owners[row.k]) for row in rows),
+    )
+
+
+def group_table(data: Data, device: Device, widths: dict[tuple[str, int, int], float]) -> GroupTable:
+    """Groups, each measured once; `widths` as `width_of` makes them, the prior's where there is none."""
+    rows = [row for row in data.groups if not row.again]
+    members = [(n, m) for n, row in enumerate(rows) for m in row.g]
+    facts = [data.kernels[m.k] for _, m in members]
+    items, cores = [m.i for _, m in members], [m.c for _, m in members]
+    prior = prior_of(facts, items, cores, device)
+    seconds = np.array([m.alone * 1e-6 for _, m in members])
+    each = seconds / np.array([m.times for _, m in members], np.float64) if members else seconds
+    streams = Members(
+        [n for n, _ in members],
+        facts,
+        items,
+        cores,
+        [m.times for _, m in members],
+        seconds.tolist(),
+        [widths.get((m.k, m.i, m.c), w) for (_, m), w in zip(members, prior.width)],
+        np.minimum(prior.bandwidth * prior.seconds / each, device.bandwidth).tolist() if members else [],
+    )
+    together, last = phases(streams, device)
+    return GroupTable(
+        group_features(streams, device),
+        together,
+        last,
+        np.array([_seconds(row) for row in rows]),
+        tuple(row.set for row in rows),
+        tuple(frozenset(m.k for m in row.g) for row in rows),
+        streams,
+    )
+
+
+def width_of(one: Array, some: Array, cores: Array) -> Array:
+    """Cores that a kernel keeps busy, from its seconds on one core and on `cores`: one where more cores do not help."""
+    gain = np.clip((one / some - 1.0) / (0.7 * np.maximum(cores - 1.0, 1e-9)), 0.0, 1.0)
+    result: Array = np.where(cores > 1, 1.0 + (cores - 1.0) * gain, 1.0)
+    return result
+
+
+def repeat_error(data: Data) -> tuple[float | None, int, float | None, int]:
+    """How far two measurements of the same thing lie apart: mean relative difference and number, for kernels and groups."""
+    first = {(r.k, r.i, r.c): r for r in data.alone if not r.again}
+    groups = {tuple(sorted((m.k, m.i, m.c) for m in r.g)): r for r in data.groups if not r.again}
+    kernel, group = [], []
+    for row in data.alone:
+        before = first.get((row.k, row.i, row.c))
+        if row.again and before is not None:
+            kernel.append(abs(_seconds(row) / _seconds(before) - 1.0))
+    for twice in data.groups:
+        once = groups.get(tuple(sorted((m.k, m.i, m.c) for m in twice.g)))
+        if twice.again and once is not None:
+            group.append(abs(_seconds(twice) / _seconds(once) - 1.0))
+    return _mean(kernel), len(kernel), _mean(group), len(group)
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(float(np.mean(values)), 4) if values else None
+
+
+def _seconds(row: Alone | Group) -> float:
+    return row.s[0] * 1e-6

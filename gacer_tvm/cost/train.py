@@ -1,0 +1,240 @@
+"""Training and judging: models held out whole for kernels, tenant sets held out whole for groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__, progress
+from ..errors import LogError
+from .device import Device
+from .features import ALONE_NAMES, FLAGS, GROUP_NAMES
+from .learned import Card, LearnedModel, Part
+from .regress import Linear, Nearest, Range, Scores, Trees, scores_of
+from .rows import Data, read_rows
+from .sharing import group_seconds
+from .tables import AloneTable, GroupTable, alone_table, group_table, repeat_error, width_of
+
+__all__ = ["LEAST", "Minimum", "train"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """The least data that a model is trained on."""
+
+    alone: int = 200
+    models: int = 4
+    groups: int = 200
+    sets: int = 3
+
+
+LEAST = Minimum()
+
+
+def train(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    device: str | None = None,
+    least: Minimum = LEAST,
+    folds: int = 5,
+    rounds: int = 300,
+    seed: int = 0,
+) -> LearnedModel:
+    """Train on measurement files and judge on what was held out; the returned model is of all data.
+
+    Parameters
+    ----------
+    paths
+        Files of measurements, or folders of them.
+    device
+        Name of the device to learn; needed where the files hold several.
+    least
+        Refuse less data than this.
+    folds
+        How many parts of the models (and of the tenant sets) are held out, one after the other.
+    rounds, seed
+        Of the trees.
+
+    Raises
+    ------
+    LogError
+        On too little data; the message says what is missing.
+    """
+    data, figures = _of_device(read_rows(paths), device)
+    _enough(data, least)
+    alone = alone_table(data, figures)
+    groups = group_table(data, figures, _widths(data, figures))
+    steps = folds * 2 + 2
+    scores: dict[str, dict[str, Scores]] = {}
+    with progress.update("training", steps) as task:
+
+        def trees() -> Trees:
+            return Trees(rounds, seed=seed)
+
+        scores["kernel"] = _judge_alone(alone, folds, trees, task)
+        scores["group"] = _judge_groups(groups, alone, folds, trees, task)
+        kernel_part = _part(ALONE_NAMES, alone.features, alone.target, alone.weight, trees())
+        task.advance(1)
+        use = groups.usable
+        group_part = _part(GROUP_NAMES, groups.features[use], groups.target[use], None, trees())
+        task.advance(1)
+    kernel_noise, kernel_repeats, group_noise, group_repeats = repeat_error(data)
+    reference = [n.s[2] for n in data.noise]
+    card = Card(
+        trained=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        versions={"gacer_tvm": __version__, "xgboost": _xgboost_version(), "numpy": np.__version__},
+        measured_with=_merged(s.versions for s in data.sessions.values()),
+        processors=sorted({s.processor for s in data.sessions.values()}),
+        kernels=len(data.kernels),
+        alone=len(alone.seconds),
+        groups=len(groups.seconds),
+        models=sorted({m for owners in data.owners.values() for m in owners}),
+        sets=sorted(set(groups.sets)),
+        skipped=dict(data.skipped),
+        scores=scores,
+        repeat_error={"kernel": kernel_noise, "group": group_noise},
+        repeats={"kernel": kernel_repeats, "group": group_repeats},
+        reference_us=[round(float(v), 1) for v in np.quantile(reference, (0.1, 0.5, 0.9))] if reference else [],
+        load=[round(float(v), 2) for v in np.quantile([n.load for n in data.noise], (0.1, 0.5, 0.9))] if reference else [],
+        notes=sorted({s.note for s in data.sessions.values() if s.note}),
+    )
+    return LearnedModel(device=figures, card=card, kernel=kernel_part, group=group_part)
+
+
+def _of_device(data: Data, wanted: str | None) -> tuple[Data, Device]:
+    """The rows of one device, and its figures as the last session had them."""
+    names = data.devices()
+    if not names:
+        raise LogError("no measurements: no session in the files; make some with `gacer-tvm profile MODELS --out FOLDER`")
+    if wanted is None and len(names) > 1:
+        raise LogError(f"measurements of several devices: {', '.join(names)}; name the one to learn (--device)")
+    name = wanted or names[0]
+    if name not in names:
+        raise LogError(f"no measurements of device {name!r}; there are some of {', '.join(names)}")
+    mine = {x for x, s in data.sessions.items() if s.device.name == name}
+    data.alone = [r for r in data.alone if r.x in mine]
+    data.groups = [r for r in data.groups if r.x in mine]
+    data.noise = [r for r in data.noise if r.x in mine]
+    data.sessions = {x: s for x, s in data.sessions.items() if x in mine}
+    figures = max(data.sessions.values(), key=lambda s: s.began).device
+    return data, figures
+
+
+def _enough(data: Data, least: Minimum) -> None:
+    alone = [r for r in data.alone if not r.again]
+    groups = [r for r in data.groups if not r.again]
+    found = {
+        "kernel measurements": (len(alone), least.alone),
+        "models": (len({m for r in alone for m in data.owners[r.k]}), least.models),
+        "group measurements": (len(groups), least.groups),
+        "tenant sets": (len({r.set for r in groups}), least.sets),
+    }
+    missing = [f"{need - have} more {what} ({have} of {need})" for what, (have, need) in found.items() if have < need]
+    if missing:
+        raise LogError(
+            f"too little data to train on: {', '.join(missing)} needed; measure more with `gacer-tvm profile`, of other "
+            f"models and sets"
+        )
+
+
+def _judge_alone(table: AloneTable, folds: int, trees: Callable[[], Trees], task: Any) -> dict[str, Scores]:
+    models = sorted({m for owners in table.models for m in owners})
+    predicted = {name: np.full(len(table.seconds), np.nan) for name in ("learned", "prior", "scaled prior", "linear", "nearest")}
+    for out in _folds(models, folds):
+        test = np.array([not owners.isdisjoint(out) for owners in table.models])
+        # A kernel that a held-out model shares with others is held out with it.
+        fit = ~test
+        task.advance(1)
+        if not test.any() or not fit.any():
+            continue
+        guess = _fits(table.features, table.target, table.weight, fit, test, trees)
+        guess["prior"] = np.zeros(int(test.sum()))
+        guess["scaled prior"] = np.full(int(test.sum()), float(np.median(table.target[fit])))
+        for name, logs in guess.items():
+            predicted[name][test] = table.prior[test] * np.exp(logs)
+    return _scores(predicted, table.seconds)
+
+
+def _judge_groups(
+    table: GroupTable, alone: AloneTable, folds: int, trees: Callable[[], Trees], task: Any
+) -> dict[str, Scores]:
+    sets = sorted(set(table.sets))
+    predicted = {name: np.full(len(table.seconds), np.nan) for name in ("learned", "prior", "linear", "nearest")}
+    for out in _folds(sets, folds):
+        test = np.array([name in out for name in table.sets])
+        fit = ~test & table.usable
+        task.advance(1)
+        if not test.any() or not fit.any():
+            continue
+        guess = _fits(table.features, table.target, None, fit, test, trees)
+        guess["prior"] = np.zeros(int(test.sum()))
+        for name, logs in guess.items():
+            friction = np.exp(logs) - 1.0
+            predicted[name][test] = group_seconds(table.together[test], table.last[test], friction)
+    return _scores(predicted, table.seconds)
+
+
+def _fits(
+    features: Array,
+    target: Array,
+    weight: Array | None,
+    fit: NDArray[np.bool_],
+    test: NDArray[np.bool_],
+    trees: Callable[[], Trees],
+) -> dict[str, Array]:
+    found = {}
+    for name, model in (("learned", trees()), ("linear", Linear()), ("nearest", Nearest())):
+        fitted = model.fit(features[fit], target[fit], None if weight is None else weight[fit])
+        found[name] = fitted.predict(features[test])
+    return found
+
+
+def _scores(predicted: dict[str, Array], measured: Array) -> dict[str, Scores]:
+    known = ~np.isnan(next(iter(predicted.values())))
+    return {name: scores_of(values[known], measured[known]) for name, values in predicted.items()}
+
+
+def _folds(names: Sequence[str], count: int) -> list[set[str]]:
+    """`names` dealt into so many parts."""
+    count = max(2, min(count, len(names)))
+    return [set(names[n::count]) for n in range(count)]
+
+
+def _part(names: tuple[str, ...], features: Array, target: Array, weight: Array | None, trees: Trees) -> Part:
+    flags = np.array([name in FLAGS for name in names])
+    within = Range.of(features, flags)
+    trees.fit(features, target, weight)
+    return Part(names, within, float(np.median(target)), trees)
+
+
+def _widths(data: Data, device: Device) -> dict[tuple[str, int, int], float]:
+    """Cores that kernels keep busy, where they were measured on one core and on more."""
+    least = {(r.k, r.i, r.c): r.s[0] for r in data.alone if not r.again}
+    known = [(k, i, c) for k, i, c in least if c >= 1 and (k, i, 1) in least]
+    if not known:
+        return {}
+    one = np.array([least[(k, i, 1)] for k, i, _ in known])
+    some = np.array([least[at] for at in known])
+    return dict(zip(known, width_of(one, some, np.array([float(c) for _, _, c in known])).tolist()))
+
+
+def _merged(versions: Iterable[dict[str, str]]) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for one in versions:
+        for name, version in one.items():
+            found.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(all_of)) for name, all_of in sorted(found.items())}
+
+
+def _xgboost_version() -> str:
+    import xgboost
+
+    return str(xgboost.__version__)

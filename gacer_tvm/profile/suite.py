@@ -1,0 +1,48 @@
+"""Tenant sets to profile where no models are given: fifteen architectures at small inputs, every one in several companies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import TenantError
+
+__all__ = ["SUITE", "suite_tenants"]
+
+# (architecture, batch, image size or 0)
+Spec = tuple[str, int, int]
+
+SUITE: Mapping[str, Sequence[Spec]] = {
+    "a": (("resnet18", 4, 64), ("squeezenet", 4, 64), ("lstm", 4, 0)),
+    "b": (("mobilenet_v3", 4, 64), ("bert", 4, 0), ("dqn", 4, 84)),
+    "c": (("alexnet", 4, 64), ("mobilenet", 4, 64), ("mlp", 8, 0)),
+    "d": (("resnet50", 2, 64), ("dcgan", 4, 0), ("bert", 2, 0)),
+    "e": (("vgg16", 4, 32), ("mobilenet_v3", 2, 96), ("lstm", 8, 0)),
+    "f": (("densenet121", 2, 64), ("squeezenet", 2, 96), ("dqn", 8, 84)),
+    "g": (("vit_b_16", 2, 64), ("resnet18", 8, 32), ("mobilenet", 2, 96)),
+    "h": (("resnet101", 2, 32), ("mlp", 4, 0), ("dcgan", 2, 0)),
+}
+"""Set name to its members."""
+
+_IMAGE = {"squeezenet": 3, "mobilenet": 3, "dqn": 4}
+
+
+def suite_tenants(name: str) -> tuple[dict[str, Any], list[str]]:
+    """The tenants of a set of `SUITE`, and the architecture of each."""
+    if name not in SUITE:
+        raise TenantError(f"no tenant set {name!r} in the suite; expected one of {', '.join(SUITE)}")
+    return {architecture: _tenant(*spec) for spec in SUITE[name] for architecture in spec[:1]}, [s[0] for s in SUITE[name]]
+
+
+def _tenant(architecture: str, batch: int, size: int) -> Any:
+    from ..frontend import Tenant
+    from ..models import MODELS, tenant
+
+    if architecture in MODELS:
+        return tenant(architecture, batch, size or None)
+    from importlib import import_module
+
+    module = import_module(f"..relay.testing.{architecture}", __package__)
+    shape = {"image_shape": (_IMAGE[architecture], size, size)} if architecture in _IMAGE else {}
+    made, params = module.get_workload(batch, **shape)
+    return Tenant.from_relay(made, params, name=architecture)
