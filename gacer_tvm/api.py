@@ -56,6 +56,7 @@ def search(
         search_seconds=seconds,
         measure=measure,
         measure_seconds=seconds,
+        tuning_logs=tuning_logs,
     ) as executable:
         return executable.schedule
 

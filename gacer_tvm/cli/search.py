@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         search_seconds=arguments.seconds,
         measure=not arguments.no_measure,
         measure_seconds=arguments.seconds,
+        tuning_logs=arguments.tuning_logs,
     ) as executable:
         print(executable.decision.as_text())
         if arguments.out is not None:

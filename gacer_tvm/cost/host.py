@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from pathlib import Path
 
 from .device import Device
 
-__all__ = ["host_cpu"]
+__all__ = ["host_cpu", "processor"]
 
 # Multiply-adds a cycle: two vector units that each do a fused multiply-add; without FMA one multiply and one add.
 _VECTOR_FLAGS = (("avx512f", 512, 2), ("avx2", 256, 2), ("asimd", 128, 2), ("avx", 256, 1), ("sse2", 128, 1))
@@ -76,6 +77,12 @@ def host_cpu(cores: int | None = None) -> Device:
             "bandwidth_efficiency": "assumed; measure to replace",
         },
     )
+
+
+def processor() -> str:
+    """The CPU's name as the system tells it."""
+    match = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.M)
+    return match[1].strip() if match else platform.processor() or platform.machine()
 
 
 def _usable_cores() -> int:

@@ -19,6 +19,7 @@ from ..graph.model import MultiTenantGraph
 from .device import Device
 from .facts import Facts, graph_facts
 from .features import ALONE_NAMES, GROUP_NAMES, Members, alone_features, member_table, pair_features, prior_of
+from .host import processor
 from .model import Estimates, Row
 from .recorded import RecordedCost
 from .regress import Range, Scores, Trees
@@ -178,8 +179,9 @@ def _read_part(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -
 
 
 def find_model(device: Device, folders: Sequence[str | Path] = ()) -> tuple[LearnedModel | None, str]:
-    """The model of a device, if there is one, and why not otherwise.
+    """The model of a device with where it was found, or None and why there is none.
 
+    A CPU's must have been measured on a processor of this machine's name: equal extensions do not make equal cores.
     Looked for as ``model.json`` in each of `folders` and in its subfolder of the device's name.
     """
     reasons = []
@@ -192,9 +194,12 @@ def find_model(device: Device, folders: Sequence[str | Path] = ()) -> tuple[Lear
             except LogError as error:
                 reasons.append(str(error))
                 continue
-            if model.device.name == device.name:
+            if model.device.name != device.name:
+                reasons.append(f"{path} is of device {model.device.name!r}")
+            elif device.kind == "cpu" and processor() not in model.card.processors:
+                reasons.append(f"{path} was measured on {', '.join(model.card.processors)}, this is {processor()}")
+            else:
                 return model, str(path)
-            reasons.append(f"{path} is of device {model.device.name!r}")
     return None, "; ".join(reasons) or f"no model.json of device {device.name!r}; make one with `gacer-tvm train`"
 
 
@@ -244,13 +249,17 @@ class LearnedCost:
         """Friction of each pair of operators; see `gacer_tvm.cost.model.InterferingCost`."""
         own = self._own(device)
         facts = self._facts_of(graph)
+        # Operators that share a kernel meet others alike: each kernel stands for all of them.
         batches = [graph.tenants[o.tenant].batch for o in graph.operators]
+        places: dict[int, int] = {}
+        at = np.array([places.setdefault(id(f), len(places)) for f in facts], np.int64)
+        _, some = np.unique(at, return_index=True)
         cores = max(1, own.units // 2) if own.kind == "cpu" else 0
-        found = self.estimate(graph, device, [(n, b, cores or None) for n, b in enumerate(batches)])
-        count = len(facts)
+        found = self.estimate(graph, device, [(int(n), batches[n], cores or None) for n in some])
+        count = len(some)
         members = Members(
-            range(count), facts, batches, [cores] * count, [1] * count, found.seconds.tolist(), found.width.tolist(),
-            found.bandwidth.tolist(),
+            range(count), [facts[n] for n in some], [batches[n] for n in some], [cores] * count, [1] * count,
+            found.seconds.tolist(), found.width.tolist(), found.bandwidth.tolist(),
         )  # fmt: skip
         table, names = member_table(members, own)
         first, second = np.triu_indices(count)
@@ -264,7 +273,8 @@ class LearnedCost:
         self.sources["pairs by the prior"] += int((~inside).sum())
         pairs = np.zeros((count, count))
         pairs[first, second] = pairs[second, first] = np.maximum(friction, 0.0)
-        return pairs
+        result: Array = pairs[np.ix_(at, at)]
+        return result
 
     def _seconds(self, rows: Sequence[tuple[Facts, int, int]], device: Device) -> tuple[Array, Estimates]:
         facts, items, cores = [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]

@@ -83,6 +83,7 @@ def build(
         measure=measure,
         measure_seconds=measure_seconds,
         inputs=inputs,
+        tuning_logs=tuning_logs,
     )
 
 
@@ -123,6 +124,7 @@ def assemble(
     measure: bool = True,
     measure_seconds: float = 20.0,
     inputs: Mapping[str, Mapping[str, Any]] | None = None,
+    tuning_logs: Any = None,
 ) -> Executable:
     """An executable for a lowered graph under a schedule (as `build` takes them)."""
     if isinstance(schedule, str) and schedule == "auto":
@@ -145,6 +147,7 @@ def assemble(
             search_seconds=search_seconds,
             measure_seconds=measure_seconds,
             feed=feed,
+            models=_folders(tuning_logs),
         )
         library.ensure({(launch.operator, launch.items) for launch in plan.launches})
         return Executable(graph, library, plan, device, session, decision)
@@ -221,6 +224,13 @@ def _schedule(schedule: Any, graph: MultiTenantGraph, device: Device) -> Schedul
         f"schedule: expected 'auto', 'sequential', 'parallel', a Schedule, or the path of one, found "
         f"{type(schedule).__name__}"
     )
+
+
+def _folders(tuning_logs: Any) -> tuple[Path, ...]:
+    """Where a learned cost model may lie: the folders of tuning records, and ``tuning_logs`` where the process runs."""
+    given = [tuning_logs] if isinstance(tuning_logs, str | Path) else list(tuning_logs or ())
+    folders = [Path(p) for p in given if isinstance(p, str | Path)]
+    return (*(p if p.is_dir() else p.parent for p in folders), Path("tuning_logs"))
 
 
 def _providers(tuning_logs: Any) -> tuple[Provider, ...]:

@@ -6,14 +6,16 @@ measurement can tell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from ..cost import AnalyticPrior, Device, RecordedCost
+from ..cost.learned import LearnedCost, MeasuredAndLearned, find_model
 from ..graph.model import MultiTenantGraph
 from ..kernels.library import KernelLibrary
 from ..plan import LaunchPlan, check_plan, lower
@@ -47,10 +49,14 @@ class Decision:
     search: SearchResult
     measured: Mapping[str, Quantiles] = field(default_factory=dict)
     chosen: str = ""
+    cost: str = ""
+    """Which cost model the search had, and why no learned one where it had none."""
 
     def as_text(self) -> str:
         """A few lines for people; predictions are called so."""
         lines = [f"search: {line}" for line in self.search.as_text().splitlines()]
+        if self.cost:
+            lines.append(f"cost model: {self.cost}")
         if self.measured:
             lines += [
                 f"measured {name}: {q}{'  <- chosen' if name == self.chosen else ''}" for name, q in self.measured.items()
@@ -73,6 +79,7 @@ def choose(
     candidates: int = 4,
     feed: Callable[[Any], None] | None = None,
     cost: Any = None,
+    models: Sequence[str | Path] = ("tuning_logs",),
 ) -> tuple[LaunchPlan, Any, Decision]:
     """Find the schedule.
 
@@ -91,7 +98,10 @@ def choose(
     feed
         Puts inputs into a session; random values by default.
     cost
-        Cost model; by default kernels measured alone on the device, or the prior without one.
+        Cost model; by default kernels measured alone on the device, what was not measured predicted by the device's
+        learned model where there is one, else by the prior.
+    models
+        Folders where a learned model of the device is looked for (`gacer_tvm.cost.learned.find_model`).
 
     Returns
     -------
@@ -99,16 +109,17 @@ def choose(
         The winner's plan and (where the device is here) its open session.
     """
     constants = Constants(graph) if here and device.kind == "cpu" else None
-    model = cost
+    model, told = cost, ""
     if model is None:
-        model = RecordedCost(measure_alone(graph, library, device, constants, feed)) if here else AnalyticPrior()
+        measured_alone = measure_alone(graph, library, device, constants, feed) if here else None
+        model, told = _default_cost(device, models, measured_alone)
     result = search(
         graph, device, model, objective=objective, seed=seed, time_budget_s=search_seconds, top=max(candidates, 1)
     )
     if not here:
         plan = lower(result.best, graph)
         check_plan(plan, graph)
-        return plan, None, Decision(result, {}, "gacer")
+        return plan, None, Decision(result, {}, "gacer", told)
     plans: dict[str, LaunchPlan] = {}
     plain = {"sequential": make.sequential(graph, device.name), "parallel": _parallel(graph, device)}
     for name, schedule in plain.items():
@@ -142,7 +153,18 @@ def choose(
     )
     plan = lower(named, graph)
     sessions[chosen].plan = plan
-    return plan, sessions[chosen], Decision(result, measured, chosen)
+    return plan, sessions[chosen], Decision(result, measured, chosen, told)
+
+
+def _default_cost(
+    device: Device, folders: Sequence[str | Path], alone: Mapping[tuple[int, int, int | None], float] | None
+) -> tuple[Any, str]:
+    """The device's learned model, or the prior, over what was measured; and in words which, and why."""
+    found, where = find_model(device, folders)
+    if found is None:
+        return (AnalyticPrior() if alone is None else RecordedCost(alone)), f"prior; {where}"
+    learned = LearnedCost(found)
+    return (learned if alone is None else MeasuredAndLearned(alone, learned)), f"{learned.name}; {where}"
 
 
 def measure_alone(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import platform
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -19,6 +17,7 @@ from .. import __version__, progress
 from .._tvm import tvm
 from ..cost.device import Device
 from ..cost.facts import Facts, graph_facts
+from ..cost.host import processor
 from ..cost.rows import Alone, Failure, Group, Kernel, Member, Noise, Session, Spread, Writer, read_rows
 from ..errors import DeviceError, GacerError
 from ..graph.model import MultiTenantGraph
@@ -26,7 +25,7 @@ from ..kernels.library import KernelLibrary
 from .cpu import Buffers, CpuBench, Job, reference_kernel
 from .select import Chunk, chunks_of, groups_of
 
-__all__ = ["Collected", "collect", "data_file", "processor"]
+__all__ = ["Collected", "collect", "data_file"]
 
 T = TypeVar("T")
 _TURN = 12
@@ -72,15 +71,6 @@ def data_file(folder: str | Path) -> Path:
     """The file of measurements in a device's folder; a path that ends in ``.jsonl`` is taken as it is."""
     folder = Path(folder)
     return folder if folder.suffix == ".jsonl" else folder / "profile.jsonl"
-
-
-def processor() -> str:
-    """The CPU's name as the system tells it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def collect(

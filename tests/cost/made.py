@@ -8,6 +8,7 @@ from pathlib import Path
 from gacer_tvm.cost.device import Device
 from gacer_tvm.cost.facts import Facts
 from gacer_tvm.cost.features import prior_of
+from gacer_tvm.cost.host import processor
 from gacer_tvm.cost.rows import Alone, Group, Kernel, Member, Noise, Row, Session, Spread, Writer
 
 from ..devices import cpu
@@ -49,7 +50,7 @@ def rows(kernels: int = 40, models: int = 8, sets: int = 4, groups: int = 60, de
     rng = random.Random(7)
     known = {f"{n:016x}": facts(n) for n in range(kernels)}
     found: list[Row] = [
-        Session("s1", device, "a made-up processor", {"tvm": "0"}, "2026-01-01T00:00:00+00:00", note="made up"),
+        Session("s1", device, processor(), {"tvm": "0"}, "2026-01-01T00:00:00+00:00", note="made up"),
         Noise("s1", spread(1e-4), 0.5, 0.0),
     ]
     for n, (key, mine) in enumerate(known.items()):

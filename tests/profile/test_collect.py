@@ -14,8 +14,9 @@ from gacer_tvm.cost import Device
 from gacer_tvm.cost.facts import graph_facts
 from gacer_tvm.cost.learned import load_model
 from gacer_tvm.cost.rows import read_rows
+from gacer_tvm.cost.train import train
 from gacer_tvm.errors import DeviceError, TenantError
-from gacer_tvm.executable.build import lower_tenants
+from gacer_tvm.executable.build import assemble, lower_tenants
 from gacer_tvm.graph.synthetic import random_graph
 from gacer_tvm.profile import SUITE, collect, suite_tenants
 from gacer_tvm.profile.cpu import Buffers, CpuBench, Job
@@ -168,3 +169,20 @@ def test_profile_and_train_on_the_command_line(
     printed = capsys.readouterr().out
     assert "tenant sets held out whole" in printed and "nearest" in printed
     assert load_model(tmp_path / "made" / "model.json").device.name == made.DEVICE.name
+
+
+def test_a_build_takes_the_model_that_lies_beside_its_logs_and_says_so(
+    lowered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, library, device = lowered
+    monkeypatch.chdir(tmp_path)
+    options = {"search_seconds": 0.2, "measure_seconds": 0.2}
+    with assemble(graph, library, device, "auto", measure=False, **options) as executable:
+        assert "cost model: prior; no model.json" in executable.report().as_text()
+    model = train(made.write(tmp_path / "profile.jsonl", made.rows(device=device)), rounds=20)
+    model.save(tmp_path / "tuning_logs" / device.name / "model.json")
+    for measure in (False, True):
+        with assemble(graph, library, device, "auto", measure=measure, **options) as executable:
+            text = executable.report().as_text()
+            assert f"cost model: learned:{model.hash}, held-out error" in text and "model.json" in text
+            assert f"learned:{model.hash}" in executable.decision.search.cost_model
