@@ -243,7 +243,7 @@ def test_one_tenant_of_a_plan_is_a_plan(bench: Bench) -> None:
     plan = lower(make.sequential(graph, "x"), graph)
     parts = [one_tenant(plan, graph, n) for n in range(len(graph.tenants))]
     check_plan(plan, graph)
-    assert [launch.operator for part in parts for launch in part.launches] == [l.operator for l in plan.launches]
+    assert [launch.operator for part in parts for launch in part.launches] == [launch.operator for launch in plan.launches]
     for number, part in enumerate(parts):
         assert {graph.operators[launch.operator].tenant for launch in part.launches} == {number}
         assert [launch.index for launch in part.launches] == list(range(graph.tenants[number].count))

@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("PIL", reason="the demo extra (Pillow) is not installed")
 
-from gacer_tvm.demo import ocr, weights  # noqa: E402
-from gacer_tvm.demo.page import draw_page, pages  # noqa: E402
-from gacer_tvm.demo.pipeline import BATCH, read_pages, shapes  # noqa: E402
-from gacer_tvm.errors import GacerError  # noqa: E402
+from gacer_tvm.demo import ocr, weights
+from gacer_tvm.demo.page import draw_page, pages
+from gacer_tvm.demo.pipeline import BATCH, read_pages, shapes
+from gacer_tvm.errors import GacerError
 
 
 @pytest.fixture(scope="module")
