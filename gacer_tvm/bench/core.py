@@ -93,6 +93,26 @@ def _build(given: argparse.Namespace) -> list[str]:
     ]
 
 
+def _demo(given: argparse.Namespace) -> list[str]:
+    """Sequential, parallel and GACER on the demo's three OCR networks (random inputs)."""
+    from ..demo import pipeline, weights
+    from ..demo.page import pages
+    from ..errors import GacerError
+    from ..frontend import Tenant
+    from .compare import compare
+
+    try:
+        files = weights.model_files()
+        shapes = pipeline.shapes(pages(1)[0])
+    except GacerError as error:
+        return [f"left out: {error}"]
+    result = compare(
+        {name: Tenant.from_onnx(file, {"x": shapes[name]}, name=name) for name, file in files.items()},
+        repeats=given.repeats,
+    )
+    return result.as_text().splitlines()
+
+
 def _sets(given: argparse.Namespace) -> list[str]:
     """Sequential, parallel and GACER on two model sets."""
     from .. import models
@@ -111,6 +131,7 @@ _SECTIONS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
     "replay": _replay,
     "checker": _checker,
     "build": _build,
+    "demo": _demo,
     "sets": _sets,
 }
 

@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     models.nargs = "*"
     add_target_arguments(parser)
     parser.add_argument("--suite", choices=("core",), default=None, help="run a suite instead of models")
+    parser.add_argument(
+        "--only", nargs="*", default=None, metavar="SECTION", help="sections of the suite (replay, checker, build, demo, sets)"
+    )
     parser.add_argument("--schedule", default="auto", help="what to put beside sequential and parallel")
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=20.0, help="time budget of the search, and of measuring in it")
@@ -24,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.suite is not None:
         from ..bench.core import main
 
-        return main([])
+        return main([] if arguments.only is None else ["--only", *arguments.only])
     from ..bench.compare import compare
 
     tenants = read_models(arguments.models, arguments.shape, arguments.params, arguments.missing_constants)
