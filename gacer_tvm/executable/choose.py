@@ -161,10 +161,11 @@ def _default_cost(
 ) -> tuple[Any, str]:
     """The device's learned model, or the prior, over what was measured; and in words which, and why."""
     found, where = find_model(device, folders)
+    measured = "" if alone is None else "whole kernels measured alone; chunks and company by "
     if found is None:
-        return (AnalyticPrior() if alone is None else RecordedCost(alone)), f"prior; {where}"
+        return (AnalyticPrior() if alone is None else RecordedCost(alone)), f"{measured}prior; {where}"
     learned = LearnedCost(found)
-    return (learned if alone is None else MeasuredAndLearned(alone, learned)), f"{learned.name}; {where}"
+    return (learned if alone is None else MeasuredAndLearned(alone, learned)), f"{measured}{learned.name}; {where}"
 
 
 def measure_alone(
@@ -176,8 +177,6 @@ def measure_alone(
     rounds: int = 3,
 ) -> dict[tuple[int, int, int | None], float]:
     """Seconds of every whole operator alone, on one core and on all: ``(operator, batch, cores)`` → median seconds."""
-
-
     base = make.sequential(graph, device.name)
     found: dict[tuple[int, int, int | None], float] = {}
     counts = sorted({1, device.units}) if device.kind == "cpu" else [device.units]

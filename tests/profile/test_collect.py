@@ -184,5 +184,5 @@ def test_a_build_takes_the_model_that_lies_beside_its_logs_and_says_so(
     for measure in (False, True):
         with assemble(graph, library, device, "auto", measure=measure, **options) as executable:
             text = executable.report().as_text()
-            assert f"cost model: learned:{model.hash}, held-out error" in text and "model.json" in text
+            assert f"learned:{model.hash}, held-out error" in text and "model.json" in text
             assert f"learned:{model.hash}" in executable.decision.search.cost_model
