@@ -62,7 +62,7 @@ def tune_set(
     share: dict[str, float] = {}
     functions: dict[str, Any] = {}
     for launch, (start, end) in zip(plan.launches, spans):
-        request = library._request(launch.operator, launch.items)
+        request = library.request(launch.operator, launch.items)
         share[request.key] = share.get(request.key, 0.0) + float(end - start)
         functions[request.key] = request.func
     folder = results.folder / "tuning"

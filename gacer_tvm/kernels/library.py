@@ -107,7 +107,7 @@ class KernelLibrary:
 
     def key(self, operator: int, items: int) -> str:
         """Key of the kernel of an operator at a chunk size."""
-        return self._request(operator, items).key
+        return self.request(operator, items).key
 
     def has(self, operator: int, items: int) -> bool:
         """Whether that kernel is compiled already."""
@@ -130,7 +130,7 @@ class KernelLibrary:
         """
         missing: dict[str, KernelRequest] = {}
         for operator, items in wanted:
-            found = self._request(operator, items)
+            found = self.request(operator, items)
             if found.key not in self._kernels:
                 missing.setdefault(found.key, found)
         if missing and self.store is not None:
@@ -148,7 +148,7 @@ class KernelLibrary:
 
     def scheduled(self, operator: int, items: int) -> tuple[Any, str, tuple[tuple[str, str], ...]]:
         """The scheduled PrimFunc as it is compiled, the rule that made it, and the rules that failed."""
-        return self._schedule(self._request(operator, items))
+        return self._schedule(self.request(operator, items))
 
     def refused(self, operator: int, items: int) -> tuple[tuple[str, str], ...]:
         """Tuning records of what this kernel computes that were not used for it: (record, reason) each."""
@@ -156,9 +156,6 @@ class KernelLibrary:
 
     def request(self, operator: int, items: int) -> KernelRequest:
         """The unscheduled kernel of an operator at a chunk size."""
-        return self._request(operator, items)
-
-    def _request(self, operator: int, items: int) -> KernelRequest:
         found = self.graph.operators[operator]
         batch = self.graph.tenants[found.tenant].batch
         at = (found.kernel, len(found.writes), batch, items)

@@ -15,7 +15,7 @@ from ..kernels.request import GENERATION
 from ..kernels.rules.base import NotApplicable
 from .records import FAILED, FILES, open_database, read_notes, workload_key, workload_module
 
-__all__ = ["DatabaseProvider", "database_provider", "is_database", "providers"]
+__all__ = ["DatabaseProvider", "is_database", "providers"]
 
 
 def providers(tuning_logs: Any) -> tuple[Provider, ...]:
@@ -120,11 +120,6 @@ class DatabaseProvider:
 
 def _for(record: Any, target: Any) -> bool:
     return record.target is None or str(record.target.kind.name) == str(target.kind.name)
-
-
-def database_provider(folder: Path) -> DatabaseProvider:
-    """The provider over one database."""
-    return DatabaseProvider(folder)
 
 
 def _old_logs(paths: Iterable[Path]) -> Provider:

@@ -221,7 +221,7 @@ def test_profile_writes_kernels_and_rounds(bench: Bench, tmp_path: Path) -> None
 
 def test_tuning_unit(bench: Bench, tmp_path: Path) -> None:
     from gacer_tvm.bench.gpu_tune import tune_set
-    from gacer_tvm.tune.provider import database_provider
+    from gacer_tvm.tune.provider import DatabaseProvider
 
     results = Results(tmp_path)
     target = {**json.loads(str(bench.target)), "num-cores": 1}
@@ -230,7 +230,7 @@ def test_tuning_unit(bench: Bench, tmp_path: Path) -> None:
     tune_set(place, results, "tune", "small", "float32", 2, seconds=600.0, **less)
     lines = list(results.lines("tuned"))
     assert lines and any(line["trials"] >= 1 and line["best"] > 0 for line in lines)
-    assert database_provider(tmp_path / "tuning") is not None
+    assert DatabaseProvider(tmp_path / "tuning") is not None
     # What is recorded already is left alone; what is not, waits for another run.
     tune_set(place, results, "tune", "small", "float32", 2, seconds=0.0, **{**less, "trials": lines[0]["trials"]})
     with pytest.raises(OutOfTime):
