@@ -153,42 +153,79 @@ def alone_features(
 
 
 class Members:
-    """Streams of groups, all groups' members behind one another.
+    """Streams of groups, all groups' streams behind one another, and what runs in each.
 
-    Attributes
+    Parameters
     ----------
     group
-        The group that each member belongs to: 0, 0, 1, 1, 1, …
-    facts, items, cores, times
-        The kernel, and how often the stream runs it.
-    seconds
-        The stream alone, all its calls.
+        The group that each stream belongs to: 0, 0, 1, 1, 1, …
+    cores, seconds
+        Of each stream: its core budget, and how long it takes without company.
+    stream
+        The stream that each run belongs to, ascending. A run is a kernel called one or several times.
+    facts, items, times, run_seconds
+        Of each run: kernel, items, calls, and seconds of all its calls without company.
     width, bandwidth
-        As in `Estimates`.
+        Of each run, as in `Estimates`.
     """
 
     def __init__(
         self,
         group: Sequence[int],
+        cores: Sequence[int],
+        seconds: Sequence[float],
+        stream: Sequence[int],
         facts: Sequence[Facts],
         items: Sequence[int],
-        cores: Sequence[int],
         times: Sequence[int],
-        seconds: Sequence[float],
-        width: Sequence[float],
-        bandwidth: Sequence[float],
+        run_seconds: Sequence[float],
+        width: Sequence[float] | Array,
+        bandwidth: Sequence[float] | Array,
     ) -> None:
-        self.group = np.asarray(group, np.int64)
+        self.group, self.stream = np.asarray(group, np.int64), np.asarray(stream, np.int64)
+        self.cores, self.seconds = np.asarray(cores, np.float64), np.asarray(seconds, np.float64)
         self.facts = list(facts)
-        self.items, self.cores, self.times = (np.asarray(v, np.float64) for v in (items, cores, times))
-        self.seconds, self.width, self.bandwidth = (np.asarray(v, np.float64) for v in (seconds, width, bandwidth))
+        self.items, self.times = np.asarray(items, np.float64), np.asarray(times, np.float64)
+        self.run_seconds = np.asarray(run_seconds, np.float64)
+        self.run_width, self.run_bandwidth = np.asarray(width, np.float64), np.asarray(bandwidth, np.float64)
         self.count = int(self.group[-1]) + 1 if len(self.group) else 0
+        self._starts = _starts(self.stream)
+        self._whole = np.add.reduceat(self.run_seconds, self._starts) if len(self.stream) else self.run_seconds
+
+    def mean(self, values: Array) -> Array:
+        """Mean of a value of the runs over each stream, weighted by time."""
+        if not len(self.stream):
+            return values[:0]
+        weight = self.run_seconds / self._whole[self.stream]
+        weighted = values * (weight if values.ndim == 1 else weight[:, None])
+        result: Array = np.add.reduceat(weighted, self._starts)
+        return result
+
+    @property
+    def launches(self) -> Array:
+        """Calls of each stream."""
+        result: Array = np.add.reduceat(self.times, self._starts) if len(self.stream) else self.times
+        return result
+
+    @property
+    def width(self) -> Array:
+        """Units that each stream keeps busy, on average."""
+        return self.mean(self.run_width)
+
+    @property
+    def bandwidth(self) -> Array:
+        """DRAM bytes a second of each stream, on average."""
+        return self.mean(self.run_bandwidth)
+
+
+def _starts(of: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.flatnonzero(np.r_[True, of[1:] != of[:-1]]) if len(of) else np.empty(0, np.int64)
 
 
 def group_features(members: Members, device: Device) -> Array:
     """A row of `GROUP_NAMES` for each group; the order of a group's streams does not matter."""
     table, names = member_table(members, device)
-    starts = np.flatnonzero(np.r_[True, members.group[1:] != members.group[:-1]]) if members.count else np.empty(0, np.int64)
+    starts = _starts(members.group)
     sizes = np.diff(np.r_[starts, len(members.group)])
     low = np.minimum.reduceat(table, starts) if members.count else table
     high = np.maximum.reduceat(table, starts) if members.count else table
@@ -197,12 +234,11 @@ def group_features(members: Members, device: Device) -> Array:
 
 
 def member_table(members: Members, device: Device) -> tuple[Array, tuple[str, ...]]:
-    """One row a member: what `group_features` aggregates. Pairs of many can be made of it without repeating the work."""
+    """One row a stream: what `group_features` aggregates. Pairs of many can be made of it without repeating the work."""
     c = _Columns(members.facts, members.items)
-    each = members.seconds / members.times
+    each = members.run_seconds / members.times
     moved = c.scaled("batched_bytes") + c["fixed_bytes"]
-    found = {
-        "seconds": _log(each * 1e6, 1e-3),
+    runs = {
         "flop_rate": _log(c.scaled("flops") / each * 1e-9, 2**-10),
         "byte_rate": _log(moved / each * 1e-9, 2**-10),
         "intensity": _log(c.scaled("flops") / np.maximum(1.0, moved)),
@@ -211,12 +247,16 @@ def member_table(members: Members, device: Device) -> tuple[Array, tuple[str, ..
         "points": _log(c.scaled("points")),
         "reduction": _log(c["reduction"]),
         "inner": _log(c["inner"]),
-        "width": members.width,
-        "cores_asked": members.cores,
-        "bandwidth_asked": members.bandwidth / device.bandwidth,
-        "whole": members.seconds,
+        "width": members.run_width,
+        "bandwidth_asked": members.run_bandwidth / device.bandwidth,
         "set": moved + c.scaled("temporary"),
         "slow": c.scaled("slow") / np.maximum(1.0, c.scaled("points")),
+    }
+    found = dict(zip(runs, members.mean(np.stack(list(runs.values()), axis=1)).T, strict=True))
+    found |= {
+        "seconds": _log(members.seconds / members.launches * 1e6, 1e-3),
+        "cores_asked": members.cores,
+        "whole": members.seconds,
     }
     return np.stack(list(found.values()), axis=1), tuple(found)
 

@@ -258,8 +258,8 @@ class LearnedCost:
         found = self.estimate(graph, device, [(int(n), batches[n], cores or None) for n in some])
         count = len(some)
         members = Members(
-            range(count), [facts[n] for n in some], [batches[n] for n in some], [cores] * count, [1] * count,
-            found.seconds.tolist(), found.width.tolist(), found.bandwidth.tolist(),
+            range(count), [cores] * count, found.seconds.tolist(), range(count), [facts[n] for n in some],
+            [batches[n] for n in some], [1] * count, found.seconds.tolist(), found.width, found.bandwidth,
         )  # fmt: skip
         table, names = member_table(members, own)
         first, second = np.triu_indices(count)

@@ -26,18 +26,26 @@ __all__ = [
     "Failure",
     "Group",
     "Kernel",
-    "Member",
+    "LEARNED",
     "Noise",
     "Planned",
     "Row",
+    "Run",
     "Session",
+    "Stream",
     "Writer",
     "read_rows",
 ]
 
-FORMAT = 1
+FORMAT = 2
 Spread = tuple[float, float, float, float]
-"""Least, lower decile, median, upper decile; microseconds. What disturbs only makes longer: the least is learned from."""
+"""Lower decile, lower quartile, median, upper decile; microseconds.
+
+The lower quartile is learned from. What disturbs only makes longer, and virtual machines move their cores about: for seconds
+on end two of them may be far from each other, which makes kernels that use both up to twice as slow. The least would be luck.
+"""
+LEARNED = 1
+"""The place in a `Spread` of what is learned from."""
 
 
 class Session(msgspec.Struct, tag="session", tag_field="t", frozen=True, omit_defaults=True):
@@ -61,9 +69,12 @@ class Kernel(msgspec.Struct, tag="k", tag_field="t", frozen=True, omit_defaults=
 
 
 class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=True):
-    """Kernel `k` alone at `i` items on `c` cores (0: a device without core budgets): time `s` of `n` repeats.
+    """Kernel `k` alone at `i` items on `c` cores (0: a device without core budgets): time `s` of one call, of `n` rounds.
 
-    `r` is the reference kernel's median in the same turn; `again` marks a second measurement, kept to tell the noise.
+    It was timed inside rounds of tenant set `set`, one kernel after the other, between the kernels that run beside it in
+    real life: what a kernel finds in the caches is part of its time. `w` is the mebibytes that such a round touches
+    (`gacer_tvm.cost.facts.round_bytes`); 0 where the kernel was timed by itself, over and over. `r` is the reference
+    kernel's median in the same turn; `again` marks a second measurement, kept to tell the noise.
     """
 
     x: str
@@ -73,31 +84,46 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
     s: Spread
     n: int
     r: float
+    set: str = ""
+    w: float = 0.0
     again: bool = False
     source: str = ""
     weight: float = 1.0
 
 
-class Member(msgspec.Struct, array_like=True, frozen=True):
-    """One stream of a group: kernel, items, cores, how often in a row; its least time alone, its end in the fastest run."""
+class Run(msgspec.Struct, array_like=True, frozen=True):
+    """A kernel in a stream: key, items, how often, and what all these calls take without company, microseconds."""
 
     k: str
     i: int
-    c: int
     times: int
+    us: float
+
+
+class Stream(msgspec.Struct, array_like=True, frozen=True):
+    """One stream of a group: cores, time without company and in company, microseconds; its kernels."""
+
+    c: int
     alone: float
-    end: float
+    company: float
+    runs: tuple[Run, ...]
 
 
 class Group(msgspec.Struct, tag="g", tag_field="t", frozen=True, omit_defaults=True):
-    """Streams `g` begun together in tenant set `set`: time `s` until the last has ended, of `n` repeats."""
+    """Streams `g` of tenant set `set` that met in a cluster of a schedule: time `s` of the longest, of `n` rounds.
+
+    Each stream is timed from its own start: how late a sleeping thread wakes up is the runtime's cost, not company's.
+    `d` names the schedule that was drawn, and the cluster in it; `w` is as in `Alone`.
+    """
 
     x: str
     set: str
-    g: tuple[Member, ...]
+    d: str
+    g: tuple[Stream, ...]
     s: Spread
     n: int
     r: float
+    w: float = 0.0
     again: bool = False
 
 
@@ -230,7 +256,7 @@ def read_rows(paths: str | Path | Iterable[str | Path]) -> Data:
                     _take(data, placed, str(file), number, line)
     # Sorted out at the end: a kernel may stand in another file than what was measured of it.
     for name, number, row in placed:
-        keys = [m.k for m in row.g] if isinstance(row, Group) else [row.k] if isinstance(row, Alone) else []
+        keys = [r.k for m in row.g for r in m.runs] if isinstance(row, Group) else [row.k] if isinstance(row, Alone) else []
         if row.x not in data.sessions:
             data.bad("orphan", name, number, f"no session {row.x!r}")
         elif any(key not in data.kernels for key in keys):
@@ -283,12 +309,13 @@ def _sensible(row: Alone | Group | Noise | Planned | Failure) -> bool:
     times: Sequence[float]
     if isinstance(row, Alone):
         times, counts = row.s, [row.i, row.n]
-        if not 0 < row.weight <= 1:
+        if not 0 < row.weight <= 1 or not 0 <= row.w < 1e12:
             return False
     elif isinstance(row, Group):
-        times = [*row.s, *(v for m in row.g for v in (m.alone, m.end))]
-        counts = [row.n, *(v for m in row.g for v in (m.i, m.times))]
-        if len(row.g) < 2:
+        runs = [r for m in row.g for r in m.runs]
+        times = [*row.s, *(v for m in row.g for v in (m.alone, m.company)), *(r.us for r in runs)]
+        counts = [row.n, *(v for r in runs for v in (r.i, r.times))]
+        if len(row.g) < 2 or not all(m.runs for m in row.g) or not 0 <= row.w < 1e12:
             return False
     elif isinstance(row, Noise):
         times, counts = row.s, []

@@ -22,10 +22,11 @@ Array = NDArray[np.float64]
 def phases(members: Members, device: Device) -> tuple[Array, Array]:
     """For each group the seconds in which several streams run, and those in which the last runs alone."""
     together, last = np.zeros(members.count), np.zeros(members.count)
+    width, bandwidth = members.width, members.bandwidth
     bounds = np.searchsorted(members.group, np.arange(members.count + 1))
     for n in range(members.count):
         mine = slice(bounds[n], bounds[n + 1])
-        together[n], last[n] = _one(members.seconds[mine], members.width[mine], members.bandwidth[mine], device)
+        together[n], last[n] = _one(members.seconds[mine], width[mine], bandwidth[mine], device)
     return together, last
 
 

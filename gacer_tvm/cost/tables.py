@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .device import Device
 from .features import Members, alone_features, group_features, prior_of
-from .rows import Alone, Data, Group
+from .rows import LEARNED, Alone, Data, Group
 from .sharing import friction_of, phases
 
 __all__ = ["AloneTable", "GroupTable", "alone_table", "group_table", "repeat_error", "width_of"]
@@ -81,31 +81,34 @@ def alone_table(data: Data, device: Device) -> AloneTable:
 def group_table(data: Data, device: Device, widths: dict[tuple[str, int, int], float]) -> GroupTable:
     """Groups, each measured once; `widths` as `width_of` makes them, the prior's where there is none."""
     rows = [row for row in data.groups if not row.again]
-    members = [(n, m) for n, row in enumerate(rows) for m in row.g]
-    facts = [data.kernels[m.k] for _, m in members]
-    items, cores = [m.i for _, m in members], [m.c for _, m in members]
+    streams = [(n, stream) for n, row in enumerate(rows) for stream in row.g]
+    runs = [(n, stream.c, run) for n, (_, stream) in enumerate(streams) for run in stream.runs]
+    facts = [data.kernels[run.k] for _, _, run in runs]
+    items, cores = [run.i for _, _, run in runs], [c for _, c, _ in runs]
     prior = prior_of(facts, items, cores, device)
-    seconds = np.array([m.alone * 1e-6 for _, m in members])
-    each = seconds / np.array([m.times for _, m in members], np.float64) if members else seconds
-    streams = Members(
-        [n for n, _ in members],
+    seconds = np.array([run.us * 1e-6 for _, _, run in runs])
+    times = np.array([run.times for _, _, run in runs], np.float64)
+    members = Members(
+        [n for n, _ in streams],
+        [stream.c for _, stream in streams],
+        [stream.alone * 1e-6 for _, stream in streams],
+        [n for n, _, _ in runs],
         facts,
         items,
-        cores,
-        [m.times for _, m in members],
+        times.tolist(),
         seconds.tolist(),
-        [widths.get((m.k, m.i, m.c), w) for (_, m), w in zip(members, prior.width)],
-        np.minimum(prior.bandwidth * prior.seconds / each, device.bandwidth).tolist() if members else [],
+        [widths.get((run.k, run.i, c), w) for (_, c, run), w in zip(runs, prior.width, strict=True)],
+        np.minimum(prior.bandwidth * prior.seconds * times / seconds, device.bandwidth),
     )
-    together, last = phases(streams, device)
+    together, last = phases(members, device)
     return GroupTable(
-        group_features(streams, device),
+        group_features(members, device),
         together,
         last,
         np.array([_seconds(row) for row in rows]),
         tuple(row.set for row in rows),
-        tuple(frozenset(m.k for m in row.g) for row in rows),
-        streams,
+        tuple(frozenset(run.k for stream in row.g for run in stream.runs) for row in rows),
+        members,
     )
 
 
@@ -118,15 +121,15 @@ def width_of(one: Array, some: Array, cores: Array) -> Array:
 
 def repeat_error(data: Data) -> tuple[float | None, int, float | None, int]:
     """How far two measurements of the same thing lie apart: mean relative difference and number, for kernels and groups."""
-    first = {(r.k, r.i, r.c): r for r in data.alone if not r.again}
-    groups = {tuple(sorted((m.k, m.i, m.c) for m in r.g)): r for r in data.groups if not r.again}
+    first = {(r.set, r.k, r.i, r.c): r for r in data.alone if not r.again}
+    groups = {(r.set, r.d): r for r in data.groups if not r.again}
     kernel, group = [], []
     for row in data.alone:
-        before = first.get((row.k, row.i, row.c))
+        before = first.get((row.set, row.k, row.i, row.c))
         if row.again and before is not None:
             kernel.append(abs(_seconds(row) / _seconds(before) - 1.0))
     for twice in data.groups:
-        once = groups.get(tuple(sorted((m.k, m.i, m.c) for m in twice.g)))
+        once = groups.get((twice.set, twice.d))
         if twice.again and once is not None:
             group.append(abs(_seconds(twice) / _seconds(once) - 1.0))
     return _mean(kernel), len(kernel), _mean(group), len(group)
@@ -137,4 +140,4 @@ def _mean(values: list[float]) -> float | None:
 
 
 def _seconds(row: Alone | Group) -> float:
-    return row.s[0] * 1e-6
+    return row.s[LEARNED] * 1e-6

@@ -17,7 +17,7 @@ from .device import Device
 from .features import ALONE_NAMES, FLAGS, GROUP_NAMES
 from .learned import Card, LearnedModel, Part
 from .regress import Linear, Nearest, Range, Scores, Trees, scores_of
-from .rows import Data, read_rows
+from .rows import LEARNED, Data, read_rows
 from .sharing import group_seconds
 from .tables import AloneTable, GroupTable, alone_table, group_table, repeat_error, width_of
 
@@ -217,7 +217,7 @@ def _part(names: tuple[str, ...], features: Array, target: Array, weight: Array 
 
 def _widths(data: Data, device: Device) -> dict[tuple[str, int, int], float]:
     """Cores that kernels keep busy, where they were measured on one core and on more."""
-    least = {(r.k, r.i, r.c): r.s[0] for r in data.alone if not r.again}
+    least = {(r.k, r.i, r.c): r.s[LEARNED] for r in data.alone if not r.again}
     known = [(k, i, c) for k, i, c in least if c >= 1 and (k, i, 1) in least]
     if not known:
         return {}

@@ -99,6 +99,14 @@ class LaunchPlan:
         """How many launches some other stream waits for."""
         return len({before for launch in self.launches for before in launch.waits})
 
+    def clusters(self) -> tuple[int, ...]:
+        """Cluster of each launch."""
+        found: list[int] = []
+        for tenant, position in self.schedule.issue():
+            part = self.schedule.tenants[tenant]
+            found += [part.cluster_of(position)] * len(part.splits.get(position, (0,)))
+        return tuple(found)
+
     @property
     def edges(self) -> int:
         """How many waits there are."""

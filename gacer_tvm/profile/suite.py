@@ -1,4 +1,4 @@
-"""Tenant sets to profile where no models are given: fifteen architectures at small inputs, every one in several companies."""
+"""Tenant sets to profile where no models are given: fifteen architectures at small inputs, and drawn ones, in company."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ SUITE: Mapping[str, Sequence[Spec]] = {
     "f": (("densenet121", 2, 64), ("squeezenet", 2, 96), ("dqn", 8, 84)),
     "g": (("vit_b_16", 2, 64), ("resnet18", 8, 32), ("mobilenet", 2, 96)),
     "h": (("resnet101", 2, 32), ("mlp", 4, 0), ("dcgan", 2, 0)),
+    **{
+        # Two networks on images and one on sequences each.
+        name: tuple((f"drawn{3 * n + k}", 2, 0) for k in range(3))
+        for n, name in enumerate("ijklmnopqr")
+    },
 }
 """Set name to its members."""
 
@@ -40,6 +45,11 @@ def _tenant(architecture: str, batch: int, size: int) -> Any:
 
     if architecture in MODELS:
         return tenant(architecture, batch, size or None)
+    if architecture.startswith("drawn"):
+        from .drawn import drawn_workload
+
+        made, params = drawn_workload(int(architecture[5:]), batch)
+        return Tenant.from_relay(made, params, name=architecture)
     from importlib import import_module
 
     module = import_module(f"..relay.testing.{architecture}", __package__)

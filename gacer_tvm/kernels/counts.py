@@ -1,0 +1,320 @@
+"""What a scheduled CPU kernel executes: vector instructions, loads, stores and loop steps, counted from its loops.
+
+Counted are the loops as the code generator gets them, so that two schedules of one computation count differently. A load
+that does not move with an unrolled loop around it is loaded once for the whole loop (it stays in a register), accumulators
+in local memory are registers, and a condition counts with the share of points at which it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .._tvm import expr_ir, tir
+from ..graph.tir_blocks import shape_of
+
+__all__ = ["Counts", "count"]
+
+Array = NDArray[np.int64]
+# Points of the iteration space at which conditions are tried.
+_POINTS = 1024
+_VECTOR_BYTES = 64
+
+
+class Counts(msgspec.Struct, frozen=True, array_like=True):
+    """What one run executes, all parallel tasks together. An instruction works on one vector register.
+
+    Attributes
+    ----------
+    tasks, regions
+        Iterations of the largest parallel loop (1: none), and parallel loops: how often threads are woken.
+    serial
+        Share of the instructions outside parallel loops.
+    fused
+        Multiply-adds and other plain arithmetic: additions, products, minima, comparisons, casts.
+    slow
+        Divisions and transcendental functions.
+    vector_loads, scalar_loads, gathers
+        Loads of neighbouring elements, of one element (spread over a vector), and of elements apart.
+    stores, scattered
+        Stores of neighbouring elements or of one, and of elements apart.
+    steps
+        Steps of loops that are neither unrolled nor vectorized.
+    chains
+        Length of dependent arithmetic: instructions of accumulations over how many accumulators go on side by side.
+    lanes
+        Share of the vectors' lanes that is used, weighted by arithmetic.
+    size
+        Statements that the generated code holds after unrolling.
+    scratch
+        Bytes of buffers inside that are no registers.
+    """
+
+    tasks: int
+    regions: int
+    serial: float
+    fused: float
+    slow: float
+    vector_loads: float
+    scalar_loads: float
+    gathers: float
+    stores: float
+    scattered: float
+    steps: float
+    chains: float
+    lanes: float
+    size: float
+    scratch: float
+
+
+def count(func: Any) -> Counts:
+    """Count what a scheduled PrimFunc with fixed extents executes."""
+    counter = _Counter()
+    counter.visit(func.body, _Place((), 1.0, np.ones(_POINTS), 0))
+    return counter.result()
+
+
+class _Place(NamedTuple):
+    """Where a statement stands: its loops, how often they run it, the weight of each sample point, parallel loops around."""
+
+    loops: tuple[tuple[Any, int, str], ...]
+    times: float
+    held: NDArray[np.float64]
+    parallel: int
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self.total = dict.fromkeys(
+            ("fused", "slow", "vector_loads", "scalar_loads", "gathers", "stores", "scattered", "steps", "chains", "size"), 0.0
+        )
+        self.lanes = self.arithmetic = self.outside = self.scratch = 0.0
+        self.tasks, self.regions = 1, 0
+        self.samples: dict[Any, Array] = {}
+        self.local: set[Any] = set()
+        self.rng = np.random.default_rng(0)
+
+    def result(self) -> Counts:
+        whole = self._sum() or 1.0
+        return Counts(
+            self.tasks, self.regions, round(self.outside / whole, 4),
+            *(round(self.total[n], 1) for n in ("fused", "slow", "vector_loads", "scalar_loads", "gathers", "stores")),
+            *(round(self.total[n], 1) for n in ("scattered", "steps", "chains")),
+            round(self.lanes / self.arithmetic, 4) if self.arithmetic else 1.0, self.total["size"], self.scratch,
+        )  # fmt: skip
+
+    def visit(self, stmt: Any, at: _Place) -> None:
+        if isinstance(stmt, tir.For):
+            self.loop(stmt, at)
+        elif isinstance(stmt, tir.SeqStmt):
+            for part in stmt:
+                self.visit(part, at)
+        elif isinstance(stmt, tir.IfThenElse):
+            self.branch(stmt, at)
+        elif isinstance(stmt, tir.BufferStore):
+            self.store(stmt, at)
+        elif hasattr(stmt, "block"):
+            self.realize(stmt, at)
+        elif hasattr(stmt, "body"):
+            self.visit(stmt.body, at)
+
+    def realize(self, stmt: Any, at: _Place) -> None:
+        for var, value in zip(stmt.block.iter_vars, stmt.iter_values):
+            self.samples[var.var] = self.value(value)
+        for buffer in stmt.block.alloc_buffers:
+            if str(buffer.scope()) == "local":
+                self.local.add(buffer)
+            else:
+                self.scratch += math.prod(shape_of(buffer)) * _itemsize(buffer)
+        init = getattr(stmt.block, "init", None)
+        if init is not None:
+            self.visit(init, at)
+        self.visit(stmt.block.body, at)
+
+    def loop(self, stmt: Any, at: _Place) -> None:
+        # An extent that differs from point to point: the longest, and the points weighted by their share of it.
+        extents = np.broadcast_to(np.maximum(self.value(stmt.extent), 0), (_POINTS,))
+        extent = max(1, int(extents.max()))
+        kind, parallel, held = _kind(stmt), at.parallel, at.held * (extents / extent)
+        self.samples[stmt.loop_var] = (self.rng.random(_POINTS) * extents).astype(np.int64) + self.value(stmt.min)
+        if kind == "parallel":
+            self.tasks = max(self.tasks, extent)
+            self.regions += not parallel
+            parallel += 1
+        if kind in ("serial", "parallel"):
+            self.total["steps"] += at.times / max(1.0, _unrolled(at.loops)) * extent * float(held.mean())
+        self.visit(stmt.body, _Place((*at.loops, (stmt.loop_var, extent, kind)), at.times * extent, held, parallel))
+
+    def branch(self, stmt: Any, at: _Place) -> None:
+        holds = np.broadcast_to(np.asarray(self.value(stmt.condition)) != 0, (_POINTS,))
+        self.visit(stmt.then_case, _Place(at.loops, at.times, at.held * holds, at.parallel))
+        if stmt.else_case is not None:
+            self.visit(stmt.else_case, _Place(at.loops, at.times, at.held * ~holds, at.parallel))
+
+    def store(self, stmt: Any, at: _Place) -> None:
+        lanes = math.prod(extent for _, extent, kind in at.loops if kind == "vectorized")
+        width = max(1, _VECTOR_BYTES // _itemsize(stmt.buffer))
+        vectors = -(-lanes // width)
+        # Every vector of it once; the weights of the points say how often.
+        times = at.times / lanes * vectors
+        before = self._sum()
+        plain, slow, loads = self.expression(stmt.value, at.held, _lane(at.loops))
+        self.total["fused"] += plain * times
+        self.total["slow"] += slow * times
+        self.lanes += (plain + slow) * times * lanes / (vectors * width)
+        self.arithmetic += (plain + slow) * times
+        self.total["size"] += _unrolled(at.loops) * vectors
+        for load, weight in loads:
+            if load.source in self.local:
+                if load.source.same_as(stmt.buffer):
+                    self.total["chains"] += weight * times / max(1.0, _unrolled(at.loops) * vectors)
+                continue
+            self.total[_access(load.indices, at.loops, "load")] += weight * times / _reuse(load.indices, at.loops)
+        if stmt.buffer not in self.local:
+            self.total[_access(stmt.indices, at.loops, "store")] += times * float(at.held.mean())
+        if not at.parallel:
+            self.outside += self._sum() - before
+
+    def _sum(self) -> float:
+        return sum(v for k, v in self.total.items() if k not in ("size", "chains"))
+
+    def expression(self, expr: Any, held: Any, lane: Any) -> tuple[float, float, list[tuple[Any, float]]]:
+        """Plain and slow operations of an expression without its index arithmetic, and its loads, each with its weight.
+
+        A product that is added to something is one operation with the addition. What stands under a condition that is
+        the same for all lanes counts where the condition holds.
+        """
+        plain = slow = 0.0
+        found: list[tuple[Any, float]] = []
+        pending = [(expr, held)]
+        while pending:
+            node, share = pending.pop()
+            weight = float(share.mean())
+            if isinstance(node, expr_ir.TensorLoad):
+                found.append((node, weight))
+                continue
+            if isinstance(node, expr_ir.Call):
+                name = str(getattr(node.op, "name", "")).rpartition(".")[2]
+                if name == "if_then_else":
+                    condition, then, other = list(node.args)[:3]
+                    holds = np.broadcast_to(np.asarray(self.value(condition)) != 0, (_POINTS,))
+                    same = lane is None or not _uses(condition, lane)
+                    plain += weight
+                    pending += [(then, share * holds if same else share), (other, share * ~holds if same else share)]
+                    continue
+                slow += weight * (name in _SLOW)
+                plain += weight * (name not in _SLOW)
+            elif isinstance(node, _SLOW_NODES):
+                slow += weight
+            elif isinstance(node, tir.Add) and (isinstance(node.a, tir.Mul) or isinstance(node.b, tir.Mul)):
+                pass  # counted with the product
+            elif not isinstance(node, tir.IntImm | tir.FloatImm | expr_ir.Var):
+                plain += weight
+            pending += [(child, share) for child in _children(node)]
+        return plain, slow, found
+
+    def value(self, expr: Any) -> Any:
+        """An index expression at the sample points; 0 where it is not understood."""
+        if isinstance(expr, tir.IntImm):
+            return int(expr)
+        if isinstance(expr, expr_ir.Var):
+            return self.samples.get(expr, 0)
+        if isinstance(expr, tir.Cast):
+            return self.value(expr.value)
+        if isinstance(expr, tir.Not):
+            return self.value(expr.a) == 0
+        operation = _NUMPY.get(type(expr).__name__)
+        if operation is None:
+            args = list(getattr(expr, "args", ()))
+            name = str(getattr(getattr(expr, "op", None), "name", ""))
+            return self.value(args[0]) if name.endswith("likely") and args else 1
+        left, right = self.value(expr.a), self.value(expr.b)
+        return operation(left, np.where(np.asarray(right) == 0, 1, right) if "Floor" in type(expr).__name__ else right)
+
+
+_NUMPY: dict[str, Any] = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "FloorDiv": np.floor_divide, "FloorMod": np.mod,
+    "Div": np.floor_divide, "Mod": np.mod, "Min": np.minimum, "Max": np.maximum, "LT": np.less,
+    "LE": np.less_equal, "GT": np.greater, "GE": np.greater_equal, "EQ": np.equal,
+    "NE": np.not_equal, "And": np.logical_and, "Or": np.logical_or,
+}  # fmt: skip
+_SLOW = frozenset({"exp", "exp2", "log", "log2", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "pow", "sin", "cos", "atan", "floor"})
+_SLOW_NODES = (tir.Div, tir.Mod, tir.FloorDiv, tir.FloorMod)
+
+
+def _kind(stmt: Any) -> str:
+    name = str(stmt.kind).rpartition(".")[2].lower()
+    kinds = {"0": "serial", "1": "parallel", "2": "vectorized", "3": "unrolled"}
+    return kinds.get(name, name)
+
+
+def _itemsize(buffer: Any) -> int:
+    digits = "".join(c for c in str(buffer.ty.dtype).partition("x")[0] if c.isdigit())
+    return max(1, int(digits or 8) // 8)
+
+
+def _lane(loops: tuple[Any, ...]) -> Any:
+    return next((var for var, extent, kind in reversed(loops) if kind == "vectorized" and extent > 1), None)
+
+
+def _unrolled(loops: tuple[Any, ...]) -> float:
+    return float(math.prod(extent for _, extent, kind in loops if kind == "unrolled"))
+
+
+def _reuse(indices: Any, loops: tuple[Any, ...]) -> float:
+    """How many unrolled copies share one load."""
+    shared = 1.0
+    for var, extent, kind in reversed(loops):
+        if kind in ("serial", "parallel"):
+            break
+        if kind == "unrolled" and not any(_uses(index, var) for index in indices):
+            shared *= extent
+    return shared
+
+
+def _access(indices: Any, loops: tuple[Any, ...], what: str) -> str:
+    lane = _lane(loops)
+    moving = [] if lane is None else [n for n, index in enumerate(indices) if _uses(index, lane)]
+    if not moving:
+        return "scalar_loads" if what == "load" else "stores"
+    if moving[-1] == len(indices) - 1 and _stride(indices[-1], lane) == 1:
+        return "vector_loads" if what == "load" else "stores"
+    return "gathers" if what == "load" else "scattered"
+
+
+def _stride(index: Any, var: Any) -> int:
+    """By how much an index moves with `var`; 0 where it does not, or not evenly (a remainder moves as what is divided)."""
+    if isinstance(index, expr_ir.Var):
+        return int(index.same_as(var))
+    if isinstance(index, tir.Add):
+        return _stride(index.a, var) + _stride(index.b, var)
+    if isinstance(index, tir.Sub):
+        return _stride(index.a, var) - _stride(index.b, var)
+    if isinstance(index, tir.Mul) and isinstance(index.b, tir.IntImm):
+        return _stride(index.a, var) * int(index.b)
+    if isinstance(index, tir.FloorMod):
+        return _stride(index.a, var)
+    return 0
+
+
+def _uses(expr: Any, var: Any) -> bool:
+    if isinstance(expr, expr_ir.Var):
+        return bool(expr.same_as(var))
+    return any(_uses(child, var) for child in _children(expr))
+
+
+def _children(expr: Any) -> list[Any]:
+    if isinstance(expr, expr_ir.Call):
+        return list(expr.args)
+    if isinstance(expr, expr_ir.TensorLoad):
+        return list(expr.indices)
+    if isinstance(expr, tir.Cast):
+        return [expr.value]
+    if isinstance(expr, tir.Select):
+        return [expr.condition, expr.true_value, expr.false_value]
+    parts = [getattr(expr, side, None) for side in ("a", "b")]
+    return [part for part in parts if part is not None]

@@ -1,0 +1,151 @@
+"""Kernels alone: rounds in which one kernel runs after the other, at every chunk size and core budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cost.device import Device
+from ..cost.rows import LEARNED, Alone, Data, Spread
+from ..plan import LaunchPlan
+from .kernels import Kernels
+from .rounds import Rounds, chunked
+from .select import sizes_in_turn
+
+__all__ = ["AloneTurns", "Measured", "spread_of"]
+
+At = tuple[str, int, int]
+Measured = dict[At, float]
+"""(kernel key, items, cores) → microseconds."""
+Plan = tuple[int, int]
+"""(items, cores) of a round."""
+
+# Plans of (items, cores) take turns: what disturbs the machine for a while hits some rounds of all, not all rounds of some.
+_TOGETHER = 6
+_TURNS = 4
+# Of every so many such parts two plans are timed twice: what a perfect model could still not predict.
+_AGAIN = 2
+
+
+class AloneTurns:
+    """Measures a tenant set's kernels alone.
+
+    Parameters
+    ----------
+    kernels, rounds, device
+        What is measured, and where.
+    label
+        Of the tenant set.
+    known
+        What the file holds.
+    noise
+        Times the reference kernel and returns its median, microseconds.
+    repeats
+        Rounds of each plan.
+    """
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        rounds: Rounds,
+        device: Device,
+        label: str,
+        known: Data,
+        noise: Callable[[], float],
+        repeats: int,
+    ) -> None:
+        self._kernels, self._rounds, self._device = kernels, rounds, device
+        self._label, self._noise, self._repeats = label, noise, repeats
+        self.measured: Measured = {(r.k, r.i, r.c): r.s[LEARNED] for r in known.alone if r.set == label and not r.again}
+        self.known, self.added = len(self.measured), 0
+
+    def total(self, most: int) -> int:
+        """Measurements still to be made, at most."""
+        all_of = {at for plan in self._plans() for at in self._wanted(*plan)}
+        return max(0, min(len(all_of), most) - self.known)
+
+    def run(self, most: int, limit: float | None, advance: Callable[[int], None]) -> bool:
+        """Measure until `most` are known; False where the time was up before."""
+        todo = [p for p in self._plans() if not all(at in self.measured for at in self._wanted(*p))]
+        for number, first in enumerate(range(0, len(todo), _TOGETHER)):
+            if len(self.measured) >= most:
+                break
+            if limit is not None and time.perf_counter() >= limit:
+                return False
+            part = todo[first : first + _TOGETHER]
+            self._measure(part, most, advance)
+            if number % _AGAIN == 0:
+                self._measure(part[:2], most, advance, again=True)
+        return True
+
+    def _plans(self) -> list[Plan]:
+        """(items, cores), in an order that visits sizes far from each other early."""
+        graph, units = self._kernels.graph, self._device.units
+        batch = max(t.batch for t in graph.tenants)
+        counts = sorted({1, units} | {1 << n for n in range(units.bit_length()) if 1 << n <= units})
+        return [(items, cores) for items in sizes_in_turn(batch) for cores in counts]
+
+    def _wanted(self, items: int, cores: int) -> list[At]:
+        graph = self._kernels.graph
+        found = {}
+        for o in graph.operators:
+            batch = graph.tenants[o.tenant].batch
+            size = batch if items >= batch else items
+            if size in self._kernels.sizes(o.index):
+                found[self._kernels.key(o.index), size, cores] = None
+        return list(found)
+
+    def _measure(
+        self, plans: Sequence[Plan], most: int, advance: Callable[[int], None], *, again: bool = False
+    ) -> None:
+        kernels = self._kernels
+        schedules = [chunked(kernels.graph, self._device, *p, frozenset(o for o, _ in self._compile(p[0]))) for p in plans]
+        level = self._noise()
+        added = 0
+        timed = self._rounds.timed(schedules, -(-self._repeats // _TURNS), _TURNS)
+        for (items, cores), (plan, spans) in zip(plans, timed, strict=True):
+            wanted = set(self._wanted(items, cores))
+            for (key, size), times in self._times(plan, spans).items():
+                at = (key, size, cores)
+                if at not in wanted or (at in self.measured) != again or (not again and len(self.measured) >= most):
+                    continue
+                spread = spread_of(times)
+                kernels.writer.write(
+                    Alone(
+                        kernels.session, *at, spread, len(times), round(level, 1), self._label, kernels.mebibytes,
+                        again=again,
+                    )
+                )  # fmt: skip
+                if not again:
+                    self.measured[at] = spread[LEARNED]
+                    added += 1
+        self.added += added
+        advance(added)
+
+    def _compile(self, items: int) -> frozenset[tuple[int, int]]:
+        """Compile the chunks of a plan; those that cannot be."""
+        graph = self._kernels.graph
+        batches = [graph.tenants[o.tenant].batch for o in graph.operators]
+        return self._kernels.compile(
+            (o.index, size)
+            for o, batch in zip(graph.operators, batches, strict=True)
+            if o.chunking.divisible and items < batch
+            for size in {items, batch % items or items}
+        )
+
+    def _times(self, plan: LaunchPlan, spans: NDArray[np.float64]) -> dict[tuple[str, int], NDArray[np.float64]]:
+        """Seconds of a call in each round, by kernel and items: the mean where a kernel is called several times."""
+        calls: dict[tuple[str, int], list[int]] = {}
+        for n, launch in enumerate(plan.launches):
+            calls.setdefault((self._kernels.key(launch.operator), launch.items), []).append(n)
+        taken = spans[:, :, 1] - spans[:, :, 0]
+        return {at: taken[:, which].mean(axis=1) for at, which in calls.items()}
+
+
+def spread_of(seconds: Sequence[float] | NDArray[np.float64]) -> Spread:
+    """Deciles, lower quartile and median, in microseconds."""
+    low, quarter, middle, high = (round(max(float(v), 1e-9) * 1e6, 3) for v in np.quantile(seconds, (0.1, 0.25, 0.5, 0.9)))
+    return low, quarter, middle, high

@@ -1,0 +1,88 @@
+"""The kernels of a tenant set as the data names them: keys, facts written once, and those that do not compile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..cost.facts import graph_facts
+from ..cost.footprint import round_bytes
+from ..cost.rows import Data, Failure, Kernel, Writer
+from ..errors import GacerError
+from ..graph.model import MultiTenantGraph
+from ..kernels.library import KernelLibrary
+
+__all__ = ["Kernels"]
+
+Chunk = tuple[int, int]
+"""(operator index, items)."""
+
+
+class Kernels:
+    """Kernels of one graph in a file of measurements.
+
+    Parameters
+    ----------
+    graph, library
+        Whose kernels.
+    models
+        What each tenant's model is called.
+    writer, session
+        Where new kernels are written, under which session.
+    known
+        What the file holds.
+    """
+
+    def __init__(
+        self,
+        graph: MultiTenantGraph,
+        library: KernelLibrary,
+        models: Sequence[str],
+        writer: Writer,
+        session: str,
+        known: Data,
+    ) -> None:
+        self.graph, self.library, self.writer, self.session = graph, library, writer, session
+        self.mebibytes = round(round_bytes(graph) / 2**20, 2)
+        self.failures = 0
+        self._models, self._facts = models, graph_facts(graph)
+        self._bad = {(r.k, r.i) for r in known.failures}
+        self._written = {(k, m) for k, owners in known.owners.items() for m in owners}
+
+    def key(self, operator: int) -> str:
+        """The kernel's key at the whole batch; a model that has it is written once."""
+        found = self.graph.operators[operator]
+        key = self.library.key(operator, self.graph.tenants[found.tenant].batch)[:12]
+        model = self._models[found.tenant]
+        if (key, model) not in self._written:
+            self._written.add((key, model))
+            self.writer.write(Kernel(key, model, self._facts[operator]))
+        return key
+
+    def sizes(self, operator: int) -> range:
+        """Legal chunk sizes, the whole batch among them."""
+        found = self.graph.operators[operator]
+        batch = self.graph.tenants[found.tenant].batch
+        return range(1, batch + 1) if found.chunking.divisible else range(batch, batch + 1)
+
+    def compile(self, chunks: Iterable[Chunk]) -> frozenset[Chunk]:
+        """Compile what is missing; the chunks that cannot be compiled, now or in an earlier session."""
+        wanted = list(dict.fromkeys(chunks))
+        bad = {c for c in wanted if (self.key(c[0]), c[1]) in self._bad}
+        good = [c for c in wanted if c not in bad]
+        try:
+            self.library.ensure(good)
+        except GacerError:
+            for chunk in good:
+                try:
+                    self.library.ensure([chunk])
+                except GacerError as error:
+                    bad.add(chunk)
+                    self._failed(chunk, str(error))
+        return frozenset(bad)
+
+    def _failed(self, chunk: Chunk, why: str) -> None:
+        at = self.key(chunk[0]), chunk[1]
+        if at not in self._bad:
+            self._bad.add(at)
+            self.failures += 1
+            self.writer.write(Failure(self.session, *at, why[:300]))
