@@ -14,6 +14,7 @@ from ..kernels.request import GENERATION
 from .context import KernelSearch
 from .measure import Measurer
 from .records import FAILED, KernelNote, Records, workload_module
+from .size import TooMuchCode
 
 __all__ = ["KernelRun", "Task"]
 
@@ -143,14 +144,20 @@ class KernelRun:
             if self._measurer.parallel == 1 and self._crashed(text):
                 waiting.append((number, list))
             else:
-                submitted = self._measurer.submit(candidate.sch.mod, self._target, list(candidate.args_info))
-                waiting.append((number, submitted))
+                waiting.append((number, self._submitted(candidate)))
             if len(waiting) >= self._measurer.parallel:
                 finish()
         while waiting:
             finish()
         self._stale = 0 if new else self._stale + 1
         return [found[n] for n in range(len(candidates)) if n in found]
+
+    def _submitted(self, candidate: Any) -> Callable[[], list[float]]:
+        try:
+            return self._measurer.submit(candidate.sch.mod, self._target, list(candidate.args_info))
+        except TooMuchCode:
+            self.note.too_large += 1
+            return list
 
     def _try_tilings(self, measured: Callable[[int, str], None]) -> None:
         """Time the tilings of our own rule that come next in its estimate; they are few, and no trials."""

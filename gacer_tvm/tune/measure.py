@@ -11,6 +11,7 @@ import importlib
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,9 +22,12 @@ from ..errors import DeviceError
 from ..kernels.store import export
 from ..runtime.cpu import limit_cores
 from ..runtime.memory import aligned_bytes
+from .size import TooMuchCode, bounded
 
 __all__ = ["BuiltModules", "Here", "Measurer", "Remote", "make_builder", "make_runner"]
 
+# MetaSchedule passes errors on as text.
+_TOO_MUCH = "too much code: "
 _ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError)
 
 
@@ -34,7 +38,13 @@ class Measurer(Protocol):
     parallel: int
 
     def submit(self, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
-        """Begin; the returned function waits for the seconds of each timing (none where the candidate failed)."""
+        """Begin; the returned function waits for the seconds of each timing (none where the candidate failed).
+
+        Raises
+        ------
+        TooMuchCode
+            Where the candidate is not compiled at all.
+        """
 
     def close(self) -> None:
         """Give back what is held."""
@@ -139,6 +149,8 @@ def _measure(builder: Any, runner: Any, module: Any, target: Any, arguments: lis
     ms = s_tir.meta_schedule
     built = builder.build([ms.builder.BuilderInput(module, target)])[0]
     if built.error_msg is not None:
+        if str(built.error_msg).startswith(_TOO_MUCH):
+            raise TooMuchCode(str(built.error_msg).removeprefix(_TOO_MUCH))
         return list
     kind = "cpu" if target.kind.name == "llvm" else str(target.kind.name)
     future = runner.run([ms.runner.RunnerInput(str(built.artifact_path), kind, arguments)])[0]
@@ -179,15 +191,22 @@ def make_builder(built: BuiltModules, folder: Path | None = None) -> Any:
             results = []
             for item in build_inputs:
                 try:
-                    with item.target:
+                    with item.target, nullcontext() if _ours(item.mod) else bounded():
                         module = tvm.compile(item.mod, item.target)
                     name = built.keep(module) if folder is None else str(_export(module, folder))
                     results.append(ms.builder.BuilderResult(name, None))
+                except TooMuchCode as error:
+                    results.append(ms.builder.BuilderResult(None, f"{_TOO_MUCH}{error}"))
                 except _ERRORS as error:
                     results.append(ms.builder.BuilderResult(None, str(error)[-2000:]))
             return results
 
     return InProcessBuilder()
+
+
+def _ours(module: Any) -> bool:
+    """Whether a rule of ours made the kernel: these watch their code's size themselves, and the default must be timed."""
+    return all("tirx.is_scheduled" in (f.attrs or {}) for f in module.functions.values())
 
 
 def _export(module: Any, folder: Path) -> Path:

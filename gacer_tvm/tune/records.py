@@ -63,6 +63,8 @@ class KernelNote:
         Cores (a share of the device) that it was timed on.
     exhausted
         Whether the search found no further schedule.
+    too_large
+        Trials recorded as failed without being compiled, because they would have become too much code.
     pruned
         Trials whose records were dropped (see `gacer_tvm.tune.databases.prune`).
     """
@@ -72,6 +74,7 @@ class KernelNote:
     tuned: float | None = None
     cores: int | None = None
     exhausted: bool = False
+    too_large: int = 0
     pruned: int = 0
     tilings: dict[str, float] = field(default_factory=dict)
     tiling: str = ""
