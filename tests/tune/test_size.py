@@ -57,7 +57,7 @@ def test_the_builder_says_why_and_the_measurer_raises_it() -> None:
 
 def test_such_trials_count_as_failed_with_their_reason(tmp_path: Path) -> None:
     class Refusing(Told):
-        def submit(self, module: Any, target: Any, arguments: list[Any]) -> Any:
+        def submit(self, module: Any, target: Any, arguments: list[Any], hopeless: Any = None) -> Any:
             if (tmp_path / "in_flight.json").exists():
                 raise TooMuchCode("9999 memory operations, at most 10")
             return super().submit(module, target, arguments)
