@@ -102,7 +102,7 @@ class KernelRun:
 
     def done(self, trials: int) -> bool:
         """Whether there is nothing left to try."""
-        return self.note.exhausted or self._records.count(self.task.key) >= trials
+        return self._records.enough(self.task.key, trials)
 
     def generation(self, trials: int, measured: Callable[[int, str], None]) -> None:
         """One generation of candidates, up to `trials` in all; calls ``measured(1, note)`` after each trial."""

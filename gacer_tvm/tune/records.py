@@ -23,6 +23,8 @@ __all__ = ["FAILED", "FILES", "KernelNote", "Records", "read_notes", "repair", "
 
 FILES = ("database_workload.json", "database_tuning_record.json")
 _NOTES = "kernels.json"
+# A kernel is left alone after half of its trials, and at least so many, if the best is this many times as slow as the default.
+_FAIR, _FAR = 32, 2.0
 _INCIDENTAL = ("global_symbol", "op_pattern", "tirx.is_scheduled")
 
 
@@ -161,6 +163,16 @@ class Records:
     def least(self, key: str) -> float | None:
         """Mean seconds of the best trial of either kind; None where none ran."""
         return min((b for b in (self.best(key), self.tilings.best(key)) if b is not None), default=None)
+
+    def enough(self, key: str, trials: int) -> bool:
+        """Whether a kernel has its `trials`, its whole space, or half of them and nothing near the default."""
+        note, count = self.kernels.get(key, KernelNote()), self.count(key)
+        if count >= trials or (note.exhausted and count > 0):
+            return True
+        if note.default is None or note.pruned or count < max(_FAIR, trials // 2):
+            return False
+        found = self.least(key)
+        return found is None or found > _FAR * note.default
 
     def save_notes(self) -> None:
         """Write ``kernels.json``."""

@@ -243,6 +243,20 @@ def test_tilings_follow_the_best_and_go_on_where_they_stopped(tmp_path: Path, fe
         assert found.count(False) > len(found) / 2
 
 
+def test_a_kernel_far_from_its_default_is_left_alone_after_half_of_its_trials(
+    tmp_path: Path, few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("gacer_tvm.tune.records"), "_FAIR", 4)
+    own = _defaults()
+    measurer = Told(lambda text: [1e-7] if text in own else of_text(text))
+    result = tuned(tmp_path, 12, measurer)
+    assert list(result.tasks.values()) == [6, 6] or max(result.tasks.values()) == 8
+    asked = len(measurer.asked)
+    assert tuned(tmp_path, 12, measurer).trials == 0 and len(measurer.asked) == asked
+    # Who asks for more gets more.
+    assert tuned(tmp_path, 24, measurer).trials > 0
+
+
 def test_the_chunk_sizes_of_the_search_are_tuned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("gacer_tvm.tune.tune")
 

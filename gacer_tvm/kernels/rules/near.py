@@ -16,6 +16,8 @@ __all__ = ["neighbours"]
 # Accumulators beyond the registers that a tile may have (spilling a few is sometimes worth it), the steps that unrolling may
 # write out, and the vectors side by side.
 _SPILLED, _CODE, _VECTORS = 4, 384, 8
+# Vector operations from which on a kernel is kept on all of its cores: on a busy machine one core looks better than it is.
+_LARGE = 60_000
 
 
 def neighbours(phase: Phase, plan: Plan, machine: Machine) -> list[Plan]:
@@ -23,14 +25,37 @@ def neighbours(phase: Phase, plan: Plan, machine: Machine) -> list[Plan]:
 
     Not every one of them can be emitted; which can is for the caller to try.
     """
-    found = dict.fromkeys((*_tiles(phase, plan), *_reductions(phase, plan), *_tasks(phase, plan), *_widths(phase, plan, machine)))
-    return [p for p in found if p != plan and _fits(phase, p, machine)]
+    steps = (*_tiles(phase, plan), *_reductions(phase, plan), *_tasks(phase, plan), *_widths(phase, plan, machine))
+    return [p for p in dict.fromkeys(steps) if p != plan and _fits(phase, p, machine)]
 
 
 def _fits(phase: Phase, plan: Plan, machine: Machine) -> bool:
     tile = plan.rows * plan.vectors
     code = tile * math.prod(phase.reduce[k].extent for k in plan.unrolled)
-    return tile <= machine.registers + _SPILLED and code <= max(_CODE, 2 * tile)
+    if tile > machine.registers + _SPILLED or code > max(_CODE, 2 * tile):
+        return False
+    work = math.prod(a.extent for a in (*phase.axes, *phase.reduce)) // plan.lanes
+    return work < _LARGE or (plan.parallel and _count(phase, plan) >= machine.cores)
+
+
+def _count(phase: Phase, plan: Plan) -> int:
+    """Tasks that there are."""
+    *outer, last = [1, *_plain(phase, plan)]
+    columns, rows = _extents(phase, plan)
+    blocks = ((last, plan.plain_block), (columns, plan.vector_block), (rows, plan.row_block))
+    return math.prod(outer) * math.prod(-(-extent // size) for extent, size in blocks)
+
+
+def _plain(phase: Phase, plan: Plan) -> list[int]:
+    """Extents of the axes outside the tile."""
+    return [a.extent for i, a in enumerate(phase.axes) if i not in (plan.vector, plan.row) and a.extent > 1]
+
+
+def _extents(phase: Phase, plan: Plan) -> tuple[int, int]:
+    """Whole tiles along the vector axis and along the rows."""
+    columns = phase.axes[plan.vector].extent // (plan.vectors * plan.lanes)
+    rows = phase.axes[plan.row].extent // plan.rows if plan.row is not None else 1
+    return max(1, columns), max(1, rows)
 
 
 def _tiles(phase: Phase, plan: Plan) -> Iterator[Plan]:
@@ -76,21 +101,19 @@ def _reductions(phase: Phase, plan: Plan) -> Iterator[Plan]:
 
 def _tasks(phase: Phase, plan: Plan) -> Iterator[Plan]:
     """Larger and smaller blocks of a task, tasks on several cores or not."""
-    taken = (plan.vector, plan.row)
-    plain = [a.extent for i, a in enumerate(phase.axes) if i not in taken and a.extent > 1]
+    columns, rows = _extents(phase, plan)
     yield replace(plan, parallel=not plan.parallel)
-    for size in _sizes(plain[-1] if plain else 1, plan.plain_block):
+    for size in _sizes([1, *_plain(phase, plan)][-1], plan.plain_block):
         yield replace(plan, plain_block=size)
-    for size in _sizes(phase.axes[plan.vector].extent // (plan.vectors * plan.lanes), plan.vector_block):
+    for size in _sizes(columns, plan.vector_block):
         yield replace(plan, vector_block=size)
-    if plan.row is not None:
-        for size in _sizes(phase.axes[plan.row].extent // plan.rows, plan.row_block):
-            yield replace(plan, row_block=size)
+    for size in _sizes(rows, plan.row_block):
+        yield replace(plan, row_block=size)
 
 
 def _sizes(extent: int, now: int) -> list[int]:
     """The next smaller and larger block sizes, two of each."""
-    sizes = sorted(divisions(max(1, extent)))
+    sizes = sorted(divisions(extent))
     smaller, larger = [s for s in sizes if s < now], [s for s in sizes if s > now]
     return smaller[-2:] + larger[:2]
 
