@@ -28,8 +28,8 @@ __all__ = ["BuiltModules", "Here", "Measurer", "Remote", "make_builder", "make_r
 
 # MetaSchedule passes errors on as text.
 _TOO_MUCH = "too much code: "
-# Of the time of a row, what settles whether a candidate is hopeless; this many times as slow, it needs no settling.
-_SHORT, _FAR = 0.2, 10
+# Of the time of a row, what settles whether a candidate is hopeless.
+_SHORT = 0.1
 # Built modules held: those that are timed in turns at the end.
 _HELD = 8
 _ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError)
@@ -319,9 +319,9 @@ def _time(
     row(1)
     first = row(1)
     if hopeless is not None and first > hopeless:
-        # A single call may have been held up.
-        if first < _FAR * hopeless:
-            first = row(max(1, min(1000, int(_SHORT * least_seconds / first))))
+        # A single call may have been held up, unless it is so long that this would not matter.
+        if first < least_seconds:
+            first = min(row(max(1, int(_SHORT * least_seconds / first))) for _ in range(2))
         if first > hopeless:
             return [first]
     count = max(1, min(10_000, int(least_seconds / max(first, 1e-7))))

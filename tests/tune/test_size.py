@@ -66,3 +66,17 @@ def test_such_trials_count_as_failed_with_their_reason(tmp_path: Path) -> None:
     records = Records.open(tmp_path)
     assert {tuple(s) for t in records.trials.values() for s in t.values()} == {(FAILED,)}
     assert [note.too_large for note in records.kernels.values()] == [3, 3]
+
+
+def test_a_hopeless_candidate_is_timed_once_and_what_is_timed_in_turns_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    func, target = _kernel()
+    arguments = list(s_tir.meta_schedule.arg_info.ArgInfo.from_prim_func(func))
+    module = workload_module(func)
+    built: list[Any] = []
+    compiled = tvm.compile
+    monkeypatch.setattr(tvm, "compile", lambda *given: built.append(given) or compiled(*given))
+    here = Here(1, least_seconds=1e-4)
+    assert len(here.submit(module, target, arguments, 1e-12)()) == 1
+    assert len(here.submit(module, target, arguments, 1e3)()) == 3
+    assert len(here.submit(module, target, arguments)()) == 3
+    assert len(built) == 1
