@@ -26,7 +26,7 @@ __all__ = ["KernelRun", "Task"]
 OWN = 32
 # Generations in a row that offer nothing new.
 _STALE = 4
-_TURNS = 3
+_TURNS = 5
 # Tilings that are compared with the default at the end, and a record too, if it is so close to the best tiling.
 _FINALISTS, _CLOSE = 3, 1.25
 
