@@ -1,20 +1,23 @@
 """What databases of tuning records hold, and making them small enough to review: coverage, pruning, merging.
 
-Works on the lines of the files, so that what is kept stays as it was, byte for byte, and a diff shows only what went.
+Works on the lines of the files, so that the trials that are kept stay as they were, and a diff shows only what went.
 """
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .._tvm import s_tir
 from ..errors import LogError
 from ..kernels.library import KernelLibrary
 from ..kernels.store import write_beside
 from .records import FAILED, FILES, KernelNote, Records, repair, workload_key
+from .tilings import read_lines, write_lines
 
 __all__ = ["Coverage", "coverage", "coverage_of", "merge", "prune"]
 
@@ -71,8 +74,8 @@ def coverage(folder: str | Path) -> list[Coverage]:
     found = []
     for key in records.trials.keys() | records.kernels.keys():
         note = records.kernels.get(key, KernelNote())
-        best = records.best(key)
-        made_by = "tuned" if best is not None and note.pays else "default"
+        best = records.least(key)
+        made_by = "tuned" if (best is not None or note.tiling) and note.pays else "default"
         found.append(_line(key, note, records, made_by, best))
     return sorted(found, key=lambda c: (-c.trials, c.name))
 
@@ -96,23 +99,24 @@ def coverage_of(library: KernelLibrary, folder: str | Path) -> list[Coverage]:
         if key not in found:
             _, rule, _ = library.scheduled(operator.index, batch)
             note = replace(records.kernels.get(key, KernelNote()), name=operator.name)
-            found[key] = _line(key, note, records, rule, records.best(key))
+            found[key] = _line(key, note, records, rule, records.least(key))
     return list(found.values())
 
 
 def _line(key: str, note: KernelNote, records: Records, made_by: str, best: float | None) -> Coverage:
-    failed = sum(1 for s in records.trials.get(key, {}).values() if s and min(s) >= FAILED)
+    trials = [*records.trials.get(key, {}).values(), *records.tilings.trials.get(key, {}).values()]
+    failed = sum(1 for s in trials if s and min(s) >= FAILED)
     tuned = note.tuned if note.tuned is not None else best
     return Coverage(note.name or key, made_by, records.count(key), failed, note.default, tuned, note.cores)
 
 
 def prune(folder: str | Path, keep: int = 1) -> tuple[int, int]:
-    """Keep the best `keep` records of each kernel.
+    """Keep the best `keep` trials of each kernel; where the end was compared, only those of the kind that won.
 
     Returns
     -------
     kept, dropped
-        Records. The notes remember how many trials there were, so that tuning does not begin again.
+        Trials. The notes remember how many there were, so that tuning does not begin again.
 
     Raises
     ------
@@ -123,22 +127,46 @@ def prune(folder: str | Path, keep: int = 1) -> tuple[int, int]:
         raise LogError(f"prune: expected to keep at least one record, found {keep}")
     records = Records.open(_existing(folder))
     workloads, lines = _lines(records.folder)
-    held: dict[int, list[tuple[float, int, str]]] = {}
-    for number, (workload, seconds, text) in enumerate(lines):
-        held.setdefault(workload, []).append((seconds, number, text))
-    best: dict[int, list[tuple[float, int, str]]] = {}
-    for workload, entries in held.items():
-        entries.sort()
-        best[workload] = [e for e in entries[:keep] if e[0] < FAILED] or entries[:1]
-    kept = sorted(e[1:] for entries in best.values() for e in entries)
-    before = {key: records.count(key) for key in records.trials}
-    _write(records.folder, workloads, [text for _, text in kept])
-    again = Records.open(records.folder)
+    keys = [_key(line) for line in workloads]
+    kinds = {key: _kind(note) for key, note in records.kernels.items()}
+    sampled = [
+        (keys[workload], seconds, text) for workload, seconds, text in lines if kinds.get(keys[workload]) in (None, "record")
+    ]
+    own, _ = read_lines(records.folder)
+    tilings = [(key, _mean(s), text) for text in own for key, _, _, s in [json.loads(text)] if kinds.get(key) in (None, "tiling")]
+    kept, kept_tilings = _best(sampled, keep), _best(tilings, keep)
+    used = sorted({json.loads(text)[0] for text in kept})
+    again = {number: place for place, number in enumerate(used)}
+    before = {key: records.count(key) for key in records.kernels.keys() | records.trials.keys()}
+    _write(records.folder, [_minified(workloads[n]) for n in used], [_numbered(text, again) for text in kept])
+    if own:
+        write_lines(records.folder, kept_tilings)
+    after = Records.open(records.folder)
     for key, count in before.items():
-        note = again.kernels.setdefault(key, KernelNote())
-        note.pruned = count - len(again.trials.get(key, {}))
-    again.save_notes()
-    return len(kept), len(lines) - len(kept)
+        note = after.kernels.setdefault(key, KernelNote())
+        note.pruned = 0
+        note.pruned = count - after.count(key)
+    after.save_notes()
+    left = len(kept) + len(kept_tilings)
+    return left, len(lines) + len(own) - left
+
+
+def _kind(note: KernelNote) -> str | None:
+    """What `build` takes of a kernel that was compared with the default: a record, a tiling or neither; None before that."""
+    if note.tuned is None or note.default is None:
+        return None
+    return "neither" if not note.pays else "tiling" if note.tiling else "record"
+
+
+def _best(entries: Iterable[tuple[str, float, str]], keep: int) -> list[str]:
+    """The texts of the best `keep` entries (kernel, seconds, text) of each kernel, in the order in which they were."""
+    held: dict[str, list[tuple[float, int, str]]] = {}
+    for number, (key, seconds, text) in enumerate(entries):
+        held.setdefault(key, []).append((seconds, number, text))
+    best: list[tuple[int, str]] = []
+    for of_kernel in map(sorted, held.values()):
+        best += [e[1:] for e in of_kernel[:keep] if e[0] < FAILED] or [of_kernel[0][1:]]
+    return [text for _, text in sorted(best)]
 
 
 def merge(sources: Sequence[str | Path], output: str | Path) -> tuple[int, int]:
@@ -161,6 +189,7 @@ def merge(sources: Sequence[str | Path], output: str | Path) -> tuple[int, int]:
     seen: set[str] = set()
     workloads: list[str] = []
     kept: list[str] = []
+    tilings: list[str] = []
     repeated = 0
     device: tuple[Any, Path] | None = None
     notes: dict[str, KernelNote] = {}
@@ -186,16 +215,25 @@ def merge(sources: Sequence[str | Path], output: str | Path) -> tuple[int, int]:
                 repeated += 1
                 continue
             seen.add(identity)
-            kept.append(f"[{number}{text[text.index(',') :]}")
+            kept.append(_numbered(text, {workload: number}))
+        for text in read_lines(source)[0]:
+            identity = json.dumps(json.loads(text)[:3])
+            if identity in seen:
+                repeated += 1
+            else:
+                seen.add(identity)
+                tilings.append(text)
         for key, note in opened.kernels.items():
             notes.setdefault(key, note)
         runs.extend(r for r in opened.runs if r not in runs)
     target.mkdir(parents=True, exist_ok=True)
     _write(target, workloads, kept)
+    if tilings:
+        write_lines(target, tilings)
     made = Records.open(target)
     made.kernels, made.runs = notes, runs
     made.save_notes()
-    return len(kept), repeated
+    return len(kept) + len(tilings), repeated
 
 
 def _existing(folder: str | Path) -> Path:
@@ -212,9 +250,31 @@ def _lines(folder: Path) -> tuple[list[str], list[tuple[int, float, str]]]:
     records = []
     for text in (folder / FILES[1]).read_text().splitlines():
         number, (_, seconds, *_) = json.loads(text)
-        mean = sum(float(s) for s in seconds) / len(seconds) if seconds else FAILED
-        records.append((int(number), mean, text))
+        records.append((int(number), _mean(seconds), text))
     return workloads, records
+
+
+def _mean(seconds: Sequence[float]) -> float:
+    return sum(float(s) for s in seconds) / len(seconds) if seconds else FAILED
+
+
+def _numbered(text: str, numbers: Mapping[int, int]) -> str:
+    """A record's line under another number of its workload."""
+    return f"[{numbers[json.loads(text)[0]]}{text[text.index(',') :]}"
+
+
+def _key(line: str) -> str:
+    """The workload key of a line of the workloads."""
+    workload = s_tir.meta_schedule.database.Workload.from_json(json.loads(line))
+    return workload_key(workload.mod["main"])
+
+
+def _minified(line: str) -> str:
+    """A workload's line in half the bytes: TVM writes the module as indented JSON, behind eight bytes that hold its length."""
+    digest, encoded = json.loads(line)
+    module = json.loads(base64.b64decode(encoded)[8:])
+    text = json.dumps(module, separators=(",", ":")).encode()
+    return json.dumps([digest, base64.b64encode(len(text).to_bytes(8, "little") + text).decode()])
 
 
 def _target(entry: Any) -> dict[str, Any]:

@@ -1,29 +1,34 @@
-"""One kernel tuned: trials until it has its number, each on disk before the next begins, and compared with the default."""
+"""One kernel tuned: trials until it has its number, each on disk before the next begins, and compared with the default.
+
+Trials are of two kinds. Tilings of our own rule come first, since they start from where the rule is; then MetaSchedule has one
+generation; then whichever of the two found the faster kernel has the rest.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import partial
 from typing import Any
 
 from .._tvm import s_tir
 from ..kernels import rules
 from ..kernels.request import GENERATION
-from .context import KernelSearch
+from . import context
+from .climb import Climb
 from .measure import Measurer
 from .records import FAILED, KernelNote, Records, workload_module
+from .trial import Candidate, Trials
 
 __all__ = ["KernelRun", "Task"]
 
+# Trials of tilings before MetaSchedule has its first generation.
+OWN = 32
 # Generations in a row that offer nothing new.
 _STALE = 4
-# A candidate that a process died with this often is recorded as failed.
-_CRASHES = 2
-_TURNS = 3
-_FINALISTS = 2
-_MARKER = "in_flight.json"
+_TURNS = 5
+# Tilings that are compared with the default at the end, and a record too, if it is so close to the best tiling.
+_FINALISTS, _CLOSE = 3, 1.25
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class KernelRun:
     cores
         The same number, for the default rules.
     seed
-        Of the search.
+        Of the searches.
     stopped
         Asked between trials: whether to leave off.
     """
@@ -83,7 +88,9 @@ class KernelRun:
         self._records, self._measurer, self._target, self._cores = records, measurer, target, cores
         self._seed, self._stopped = seed, stopped
         self._module = workload_module(task.func)
-        self._search: KernelSearch | None = None
+        self._arguments = list(s_tir.meta_schedule.arg_info.ArgInfo.from_prim_func(self._module["main"]))
+        self._search: context.KernelSearch | None = None
+        self._climb: Climb | None = None
         self._stale = 0
         self.note = records.kernels.setdefault(task.key, KernelNote())
         self.note.name, self.note.cores = task.name, cores
@@ -95,129 +102,119 @@ class KernelRun:
 
     def done(self, trials: int) -> bool:
         """Whether there is nothing left to try."""
-        return self.note.exhausted or self._records.count(self.task.key) >= trials
+        return self._records.enough(self.task.key, trials)
 
     def generation(self, trials: int, measured: Callable[[int, str], None]) -> None:
         """One generation of candidates, up to `trials` in all; calls ``measured(1, note)`` after each trial."""
-        if self._search is None:
+        if self._climb is None:
             if self.note.default is None:
-                self.note.default = self._time_default()
+                self.note.default = self._time(self._default())
                 self._records.save_notes()
-            self._try_tilings(measured)
-            self._search = KernelSearch(self._module, self._target, self._seed)
+            self._climb = Climb(self.task.func, self._target, self._cores, self._seed)
         self.generations += 1
-        candidates = self._search.candidates()
-        seconds = self._measured(candidates, trials, measured)
-        if len(seconds) == len(candidates) and candidates:
-            self._search.told(candidates, seconds)
-        elif not candidates:
+        of = Trials(self.task.key, self.task.name, self._records, self._measurer, self._target, self._stopped)
+        if self._climbs() and self._climbed(self._climb, of, trials, measured):
+            return
+        if self._stale < _STALE:
+            self._sampled(of, trials, measured)
+        elif not self._climbed(self._climb, of, trials, measured):
             self.note.exhausted = True
-        if self._stale >= _STALE:
-            self.note.exhausted = True
 
-    def _measured(self, candidates: list[Any], trials: int, measured: Callable[[int, str], None]) -> list[list[float]]:
-        """Seconds of each candidate, from the records or measured now; fewer than asked where it was stopped."""
-        known = self._records.trials.setdefault(self.task.key, {})
-        waiting: list[tuple[int, Callable[[], list[float]]]] = []
-        found: dict[int, list[float]] = {}
-        new = 0
+    def _climbs(self) -> bool:
+        """Whether the next trials are of tilings. Once one kind has the rest, its lead can only grow: this stays decided."""
+        own = self._records.tilings.trials.get(self.task.key, {})
+        sampled = self._records.trials.get(self.task.key, {})
+        if len(own) < OWN or self._stale >= _STALE:
+            return True
+        if len(sampled) < context.BLOCK:
+            return False
+        best, other = self._records.tilings.best(self.task.key), self._records.best(self.task.key)
+        return other is None or (best is not None and best <= other)
 
-        def finish() -> None:
-            number, wait = waiting.pop(0)
-            found[number] = wait() or [FAILED]
-            self._records.commit(self.task.key, self._module, candidates[number], found[number], self._target)
-            self._clear()
-            best = self._records.best(self.task.key)
-            count = self._records.count(self.task.key)
-            shown = f"{best * 1e3:.3g} ms" if best is not None else "none runs"
-            measured(1, f"{self.task.name}: {shown} after {count}")
-
-        for number, candidate in enumerate(candidates):
-            text = str(candidate.sch.trace)
-            if text in known:
-                found[number] = known[text]
-                continue
-            if self._stopped() or self._records.count(self.task.key) + len(waiting) >= trials:
+    def _climbed(self, climb: Climb, of: Trials, trials: int, measured: Callable[[int, str], None]) -> bool:
+        """A generation of tilings; whether there were any."""
+        known = self._records.tilings.trials.setdefault(self.task.key, {})
+        first = len(known)
+        while len(known) < first + context.BLOCK and self._climbs():
+            found = climb.next(known, self._measurer.parallel)
+            if not found:
                 break
-            new += 1
-            if self._measurer.parallel == 1 and self._crashed(text):
-                waiting.append((number, list))
-            else:
-                submitted = self._measurer.submit(candidate.sch.mod, self._target, list(candidate.args_info))
-                waiting.append((number, submitted))
-            if len(waiting) >= self._measurer.parallel:
-                finish()
-        while waiting:
-            finish()
-        self._stale = 0 if new else self._stale + 1
-        return [found[n] for n in range(len(candidates)) if n in found]
+            asked = [
+                Candidate(text, workload_module(func), self._arguments, partial(self._keep_tiling, text))
+                for text, func in found
+            ]
+            if len(of.measured(asked, known, trials, self._hopeless, measured)) < len(asked):
+                return True
+        return len(known) > first
 
-    def _try_tilings(self, measured: Callable[[int, str], None]) -> None:
-        """Time the tilings of our own rule that come next in its estimate; they are few, and no trials."""
-        note = self.note
-        if note.generation != GENERATION:
-            note.tilings, note.tiling, note.generation = {}, "", GENERATION
-        for text in rules.tilings(self.task.func, self._target, self._cores):
-            if text in note.tilings or self._stopped():
-                continue
-            note.tilings[text] = self._time(self._retiled(text)) or FAILED
-            self._records.save_notes()
-            measured(0, f"{self.task.name}: {note.tilings[text] * 1e3:.3g} ms, another tiling")
+    def _sampled(self, of: Trials, trials: int, measured: Callable[[int, str], None]) -> None:
+        """A generation of MetaSchedule's."""
+        if self._search is None:
+            self._search = context.KernelSearch(self._module, self._target, self._seed)
+        known = self._records.trials.setdefault(self.task.key, {})
+        first = len(known)
+        candidates = self._search.candidates()
+        asked = [
+            Candidate(str(c.sch.trace), c.sch.mod, list(c.args_info), partial(self._keep_record, c))
+            for c in candidates
+        ]
+        seconds = of.measured(asked, known, trials, self._hopeless, measured)
+        if not candidates:
+            self._stale = _STALE
+            return
+        self._stale = 0 if len(known) > first else self._stale + 1
+        if len(seconds) == len(candidates):
+            self._search.told(candidates, seconds)
 
-    def _retiled(self, text: str) -> Any:
-        return workload_module(rules.retiled(self.task.func, self._target, self._cores, text))
+    def _keep_tiling(self, text: str, seconds: list[float]) -> None:
+        self._records.tilings.commit(self.task.key, text, seconds)
+
+    def _keep_record(self, candidate: Any, seconds: list[float]) -> None:
+        self._records.commit(self.task.key, self._module, candidate, seconds, self._target)
+
+    def _hopeless(self) -> float | None:
+        """Seconds of a candidate that need not be timed more than once."""
+        best = (self._records.best(self.task.key), self._records.tilings.best(self.task.key), self.note.default)
+        known = [s for s in best if s is not None]
+        return 2 * min(known) if known else None
 
     def settle(self) -> None:
-        """Time the best record, the best tiling and the default in turns, so that chance does not decide between them."""
-        self._try_tilings(lambda *_: None)
-        modules: dict[str, Any] = {}
-        record = self._records.database.query_tuning_record(self._module, self._target, "main")
-        if self._records.best(self.task.key) is not None:
+        """Time the best of each kind and the default in turns, so that chance does not decide between them."""
+        modules: dict[str | None, Any] = {None: self._default()}
+        known = self._records.tilings.trials.get(self.task.key, {})
+        best, other = self._records.tilings.best(self.task.key), self._records.best(self.task.key)
+        if other is not None and (best is None or other <= _CLOSE * best):
+            record = self._records.database.query_tuning_record(self._module, self._target, "main")
             schedule = s_tir.Schedule(record.workload.mod)
             with self._target:
                 record.trace.apply_to_schedule(schedule, remove_postproc=False)
             modules[""] = schedule.mod
-        ranked = sorted(self.note.tilings, key=lambda t: self.note.tilings[t])
-        modules.update({t: self._retiled(t) for t in ranked[:_FINALISTS] if self.note.tilings[t] < FAILED})
-        taken: dict[str | None, list[float | None]] = {name: [] for name in (None, *modules)}
+        default = rules.tilings(self.task.func, self._target, self._cores)[:1]
+        ranked = sorted((t for t in known if t not in default), key=lambda t: sum(known[t]) / len(known[t]))
+        for text in ranked[:_FINALISTS]:
+            if min(known[text]) < FAILED:
+                made = rules.retiled(self.task.func, self._target, self._cores, text)
+                modules[text] = workload_module(made)
+        taken: dict[str | None, list[float | None]] = {name: [] for name in modules}
         for _ in range(_TURNS):
-            for name, seconds in taken.items():
-                seconds.append(self._time_default() if name is None else self._time(modules[name]))
+            for name, module in modules.items():
+                taken[name].append(self._time(module))
         medians = {name: _median(seconds) for name, seconds in taken.items()}
-        self.note.default = medians[None]
-        best = min(modules, key=lambda n: medians[n] or FAILED, default="")
-        self.note.tuned, self.note.tiling = medians.get(best), best
+        self.note.default = medians.pop(None)
+        self.note.tiling = min(medians, key=lambda n: medians[n] or FAILED, default="") or ""
+        self.note.tuned, self.note.generation = medians.get(self.note.tiling), GENERATION
 
     def close(self) -> None:
         """End the search; keep what the records say of the kernel where it was not settled."""
         if self._search is not None:
             self._search.close()
 
-    def _time_default(self) -> float | None:
+    def _default(self) -> Any:
         with self._target:
-            made = rules.schedule(self.task.func, self._target, self._cores).func
-        return self._time(workload_module(made))
+            return workload_module(rules.schedule(self.task.func, self._target, self._cores).func)
 
     def _time(self, module: Any) -> float | None:
-        ms = s_tir.meta_schedule
-        arguments = list(ms.arg_info.ArgInfo.from_prim_func(self._module["main"]))
-        return _median(self._measurer.submit(module, self._target, arguments)())
-
-    def _crashed(self, trace: str) -> bool:
-        """Mark a candidate as under way; whether earlier processes have died with it."""
-        name = sha256(f"{self.task.key} {trace}".encode()).hexdigest()[:16]
-        path = self._records.folder / _MARKER
-        tries = 0
-        try:
-            held = json.loads(path.read_text())
-            tries = int(held["tries"]) if held["candidate"] == name else 0
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        path.write_text(json.dumps({"candidate": name, "tries": tries + 1}))
-        return tries >= _CRASHES
-
-    def _clear(self) -> None:
-        (self._records.folder / _MARKER).unlink(missing_ok=True)
+        return _median(self._measurer.submit(module, self._target, self._arguments)())
 
 
 def _median(values: list[Any]) -> float | None:

@@ -11,6 +11,7 @@ import importlib
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,9 +22,16 @@ from ..errors import DeviceError
 from ..kernels.store import export
 from ..runtime.cpu import limit_cores
 from ..runtime.memory import aligned_bytes
+from .size import TooMuchCode, bounded
 
 __all__ = ["BuiltModules", "Here", "Measurer", "Remote", "make_builder", "make_runner"]
 
+# MetaSchedule passes errors on as text.
+_TOO_MUCH = "too much code: "
+# Of the time of a row, what settles whether a candidate is hopeless.
+_SHORT = 0.1
+# Built modules held: those that are timed in turns at the end.
+_HELD = 8
 _ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError)
 
 
@@ -33,8 +41,18 @@ class Measurer(Protocol):
     #: How many candidates may be under way at once.
     parallel: int
 
-    def submit(self, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
-        """Begin; the returned function waits for the seconds of each timing (none where the candidate failed)."""
+    def submit(
+        self, module: Any, target: Any, arguments: list[Any], hopeless: float | None = None
+    ) -> Callable[[], list[float]]:
+        """Begin; the returned function waits for the seconds of each timing (none where the candidate failed).
+
+        A candidate that takes longer than `hopeless` seconds may be timed once only.
+
+        Raises
+        ------
+        TooMuchCode
+            Where the candidate is not compiled at all.
+        """
 
     def close(self) -> None:
         """Give back what is held."""
@@ -60,12 +78,21 @@ class Here:
     def __init__(self, cores: int, device: Any = None, repeats: int = 3, least_seconds: float = 0.02) -> None:
         self._built = BuiltModules()
         self._builder = make_builder(self._built)
+        self._hopeless: float | None = None
         self._runner = make_runner(
-            self._built, cores=cores, device=device, repeats=repeats, least_seconds=least_seconds
+            self._built,
+            cores=cores,
+            device=device,
+            repeats=repeats,
+            least_seconds=least_seconds,
+            hopeless=lambda: self._hopeless,
         )
 
-    def submit(self, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
-        """Measure now."""
+    def submit(
+        self, module: Any, target: Any, arguments: list[Any], hopeless: float | None = None
+    ) -> Callable[[], list[float]]:
+        """Measure now; a module that was measured a moment ago is not built again."""
+        self._hopeless = hopeless
         seconds = _measure(self._builder, self._runner, module, target, arguments)()
         return lambda: seconds
 
@@ -126,7 +153,9 @@ class Remote:
         )
         self._runner = ms.runner.RPCRunner(config, evaluator, max_workers=self.parallel)
 
-    def submit(self, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
+    def submit(
+        self, module: Any, target: Any, arguments: list[Any], hopeless: float | None = None
+    ) -> Callable[[], list[float]]:
         """Build now, send to a free server."""
         return _measure(self._builder, self._runner, module, target, arguments)
 
@@ -139,6 +168,8 @@ def _measure(builder: Any, runner: Any, module: Any, target: Any, arguments: lis
     ms = s_tir.meta_schedule
     built = builder.build([ms.builder.BuilderInput(module, target)])[0]
     if built.error_msg is not None:
+        if str(built.error_msg).startswith(_TOO_MUCH):
+            raise TooMuchCode(str(built.error_msg).removeprefix(_TOO_MUCH))
         return list
     kind = "cpu" if target.kind.name == "llvm" else str(target.kind.name)
     future = runner.run([ms.runner.RunnerInput(str(built.artifact_path), kind, arguments)])[0]
@@ -151,22 +182,28 @@ def _measure(builder: Any, runner: Any, module: Any, target: Any, arguments: lis
 
 
 class BuiltModules:
-    """Modules passed from the builder to the runner by name, since both are in one process."""
+    """Modules passed from the builder to the runner by name, since both are in one process; the last few of them."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Any] = {}
+        self._held: dict[str, tuple[Any, Any]] = {}
         self._count = 0
 
-    def keep(self, module: Any) -> str:
-        """Hold a module; its name stands for the path of an artifact."""
+    def keep(self, source: Any, module: Any) -> str:
+        """Hold what `source` was built into; its name stands for the path of an artifact."""
         self._count += 1
         name = f"in-process:{self._count}"
-        self._held[name] = module
+        self._held[name] = source, module
+        if len(self._held) > _HELD:
+            del self._held[next(iter(self._held))]
         return name
 
+    def name(self, source: Any) -> str | None:
+        """What `source` (this very module) is held under; None where it is not."""
+        return next((name for name, (held, _) in self._held.items() if held.same_as(source)), None)
+
     def take(self, name: str) -> Any:
-        """Give a module up."""
-        return self._held.pop(name)
+        """The module of a name."""
+        return self._held[name][1]
 
 
 def make_builder(built: BuiltModules, folder: Path | None = None) -> Any:
@@ -178,16 +215,27 @@ def make_builder(built: BuiltModules, folder: Path | None = None) -> Any:
         def build(self, build_inputs: list[Any]) -> list[Any]:
             results = []
             for item in build_inputs:
+                held = built.name(item.mod)
+                if held is not None:
+                    results.append(ms.builder.BuilderResult(held, None))
+                    continue
                 try:
-                    with item.target:
+                    with item.target, nullcontext() if _ours(item.mod) else bounded():
                         module = tvm.compile(item.mod, item.target)
-                    name = built.keep(module) if folder is None else str(_export(module, folder))
+                    name = built.keep(item.mod, module) if folder is None else str(_export(module, folder))
                     results.append(ms.builder.BuilderResult(name, None))
+                except TooMuchCode as error:
+                    results.append(ms.builder.BuilderResult(None, f"{_TOO_MUCH}{error}"))
                 except _ERRORS as error:
                     results.append(ms.builder.BuilderResult(None, str(error)[-2000:]))
             return results
 
     return InProcessBuilder()
+
+
+def _ours(module: Any) -> bool:
+    """Whether a rule of ours made the kernel: these watch their code's size themselves, and the default must be timed."""
+    return all("tirx.is_scheduled" in (f.attrs or {}) for f in module.functions.values())
 
 
 def _export(module: Any, folder: Path) -> Path:
@@ -196,7 +244,13 @@ def _export(module: Any, folder: Path) -> Path:
 
 
 def make_runner(
-    built: BuiltModules, *, cores: int, device: Any = None, repeats: int = 3, least_seconds: float = 0.02
+    built: BuiltModules,
+    *,
+    cores: int,
+    device: Any = None,
+    repeats: int = 3,
+    least_seconds: float = 0.02,
+    hopeless: Callable[[], float | None] = lambda: None,
 ) -> Any:
     """A MetaSchedule runner that times candidates in this process.
 
@@ -206,6 +260,8 @@ def make_runner(
         Where the builder left them.
     cores, device, repeats, least_seconds
         As for `Here`.
+    hopeless
+        Asked before each candidate: seconds that it need not be timed more than once for.
     """
     ms = s_tir.meta_schedule
 
@@ -232,7 +288,7 @@ def make_runner(
                 function = built.take(str(item.artifact_path))["main"]
                 arguments = [_random(info, device) for info in item.args_info]
                 finish = device.sync if device is not None else _nothing
-                seconds = _time(lambda: function(*arguments), finish, repeats, least_seconds)
+                seconds = _time(lambda: function(*arguments), finish, repeats, least_seconds, hopeless())
                 return ms.runner.RunnerResult(seconds, None)
             except _ERRORS as error:
                 return ms.runner.RunnerResult(None, str(error)[-2000:])
@@ -244,22 +300,32 @@ def _nothing() -> None:
     return None
 
 
-def _time(call: Callable[[], Any], finish: Callable[[], Any], repeats: int, least_seconds: float) -> list[float]:
+def _time(
+    call: Callable[[], Any],
+    finish: Callable[[], Any],
+    repeats: int,
+    least_seconds: float,
+    hopeless: float | None = None,
+) -> list[float]:
     """Seconds a call, each from many calls in a row; a device is asked to finish once a row."""
-    call()
-    finish()
-    began = time.perf_counter()
-    call()
-    finish()
-    count = max(1, min(10_000, int(least_seconds / max(time.perf_counter() - began, 1e-7))))
-    seconds = []
-    for _ in range(repeats):
+
+    def row(count: int) -> float:
         began = time.perf_counter()
         for _ in range(count):
             call()
         finish()
-        seconds.append((time.perf_counter() - began) / count)
-    return seconds
+        return (time.perf_counter() - began) / count
+
+    row(1)
+    first = row(1)
+    if hopeless is not None and first > hopeless:
+        # A single call may have been held up, unless it is so long that this would not matter.
+        if first < least_seconds:
+            first = min(row(max(1, int(_SHORT * least_seconds / first))) for _ in range(2))
+        if first > hopeless:
+            return [first]
+    count = max(1, min(10_000, int(least_seconds / max(first, 1e-7))))
+    return [row(count) for _ in range(repeats)]
 
 
 def _random(info: Any, device: Any = None) -> Any:

@@ -1,15 +1,15 @@
 """The records of tuning: a MetaSchedule database in a folder, and beside it what gacer_tvm knows of each kernel.
 
 ``database_workload.json`` and ``database_tuning_record.json`` are TVM's, one JSON line a kernel and a trial.
-``kernels.json`` is ours: for each kernel its name, the time of the default rule on the same runner, and whether its space
-of schedules is exhausted. Both are text that git can show.
+``kernels.json`` and ``tilings.json`` are ours: for each kernel its name, the time of the default rule on the same runner, and
+whether its space of schedules is exhausted; and the trials of our own rule's tilings. All of it is text that git can show.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from .._tvm import s_tir, tvm, tvm_ffi
 from ..errors import LogError
 from ..graph.tir_blocks import shape_of
 from ..kernels.store import write_beside
+from .tilings import FAILED, Tilings, best
 
 __all__ = ["FAILED", "FILES", "KernelNote", "Records", "read_notes", "repair", "workload_key", "workload_module"]
 
 FILES = ("database_workload.json", "database_tuning_record.json")
-# What TVM itself writes for the seconds of a candidate that could not be built or run.
-FAILED = 1e10
 _NOTES = "kernels.json"
+# A kernel is left alone after half of its trials, and at least so many, if the best is this many times as slow as the default.
+_FAIR, _FAR = 32, 2.0
 _INCIDENTAL = ("global_symbol", "op_pattern", "tirx.is_scheduled")
 
 
@@ -53,16 +54,16 @@ class KernelNote:
         Seconds of the kernel that the default rules make, on the same runner; None where it was not measured.
     tuned
         Seconds of the best record or tiling, measured in turns with the default; None before the last trial.
-    tilings
-        Tilings of our own rule that were tried, with their seconds.
     tiling
-        The one that won; "" where a record or the default did.
+        The tiling of our own rule that won; "" where a record or the default did.
     generation
-        Of the rules that made the tilings; others may not know them.
+        Of the rules that made the tiling; others may not know it.
     cores
         Cores (a share of the device) that it was timed on.
     exhausted
         Whether the search found no further schedule.
+    too_large
+        Trials recorded as failed without being compiled, because they would have become too much code.
     pruned
         Trials whose records were dropped (see `gacer_tvm.tune.databases.prune`).
     """
@@ -72,8 +73,8 @@ class KernelNote:
     tuned: float | None = None
     cores: int | None = None
     exhausted: bool = False
+    too_large: int = 0
     pruned: int = 0
-    tilings: dict[str, float] = field(default_factory=dict)
     tiling: str = ""
     generation: int = 0
 
@@ -99,12 +100,15 @@ class Records:
         Finished runs (see `gacer_tvm.tune.tune`): what was asked for, for the next call to compare.
     notices
         What had to be repaired.
+    tilings
+        Trials of our own rule's tilings.
     trials
-        Workload key → trace (as text) → seconds of each timing.
+        MetaSchedule's: workload key → trace (as text) → seconds of each timing.
     """
 
     folder: Path
     database: Any
+    tilings: Tilings
     kernels: dict[str, KernelNote] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -127,7 +131,8 @@ class Records:
         notices = repair(folder)
         database = open_database(folder)
         kernels, runs = read_notes(folder)
-        records = Records(folder, database, kernels, runs, notices)
+        tilings = Tilings(folder)
+        records = Records(folder, database, tilings, kernels, runs, [*notices, *tilings.notices])
         keys: dict[Any, str] = {}
         for record in database.get_all_tuning_records():
             module = record.workload.mod
@@ -146,15 +151,28 @@ class Records:
         self.trials.setdefault(key, {})[str(candidate.sch.trace)] = seconds
 
     def count(self, key: str) -> int:
-        """Trials made for a kernel, failed and pruned ones included."""
+        """Trials made for a kernel, of both kinds, failed and pruned ones included."""
         note = self.kernels.get(key)
-        return len(self.trials.get(key, {})) + (note.pruned if note is not None else 0)
+        made = len(self.trials.get(key, {})) + len(self.tilings.trials.get(key, {}))
+        return made + (note.pruned if note is not None else 0)
 
     def best(self, key: str) -> float | None:
-        """Mean seconds of the best record of a kernel; None where all failed."""
-        means = [sum(s) / len(s) for s in self.trials.get(key, {}).values() if s]
-        least = min(means, default=FAILED)
-        return least if least < FAILED else None
+        """Mean seconds of MetaSchedule's best record of a kernel; None where none ran."""
+        return best(self.trials.get(key, {}))
+
+    def least(self, key: str) -> float | None:
+        """Mean seconds of the best trial of either kind; None where none ran."""
+        return min((b for b in (self.best(key), self.tilings.best(key)) if b is not None), default=None)
+
+    def enough(self, key: str, trials: int) -> bool:
+        """Whether a kernel has its `trials`, its whole space, or half of them and nothing near the default."""
+        note, count = self.kernels.get(key, KernelNote()), self.count(key)
+        if count >= trials or (note.exhausted and count > 0):
+            return True
+        if note.default is None or note.pruned or count < max(_FAIR, trials // 2):
+            return False
+        found = self.least(key)
+        return found is None or found > _FAR * note.default
 
     def save_notes(self) -> None:
         """Write ``kernels.json``."""
@@ -201,7 +219,10 @@ def read_notes(folder: Path) -> tuple[dict[str, KernelNote], list[dict[str, Any]
         return {}, []
     try:
         held = json.loads(path.read_text())
-        return {str(k): KernelNote(**v) for k, v in held["kernels"].items()}, list(held["runs"])
+        # Notes of earlier versions say more.
+        names = {f.name for f in fields(KernelNote)}
+        kernels = {str(k): KernelNote(**{n: x for n, x in v.items() if n in names}) for k, v in held["kernels"].items()}
+        return kernels, list(held["runs"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LogError(
             f"{path}: not the notes of a tuning run ({error}); restore it, or remove it to measure again"

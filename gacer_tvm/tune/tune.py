@@ -1,4 +1,4 @@
-"""`gacer_tvm.tune`: MetaSchedule over the kernels of several models, into one database that `build` reads.
+"""`gacer_tvm.tune`: trials over the kernels of several models, into one database that `build` reads.
 
 Tuning and the search for a schedule take turns. Each round asks which kernels matter now: the whole operators, and the chunk
 sizes that the best schedule uses under the present kernels. These are tuned, the ones that take most of a round first.
@@ -95,9 +95,9 @@ def tune(
     """Tune the kernels that take most of the tenants' time.
 
     Every trial is in the database before the next one begins. An interruption (Ctrl-C) ends the run after the trial in
-    flight; a run that was interrupted or killed goes on where it stopped. Besides the trials, a few other tilings of our own
-    rule are timed for each kernel. A kernel whose best record is not faster than
-    what the default rules make, timed in turns on the same cores, keeps the default.
+    flight; a run that was interrupted or killed goes on where it stopped. Trials are tilings of our own rule first, where it
+    makes the kernel, then schedules of MetaSchedule's, then those of the kind that found the faster kernel. A kernel whose best
+    trial is not faster than what the default rules make, timed in turns on the same cores, keeps the default.
 
     Parameters
     ----------
@@ -106,11 +106,12 @@ def tune(
     work_dir
         Folder of the MetaSchedule database; made or continued.
     trials
-        Trials that the database should hold of each kernel; kernels that have them already are left alone.
+        Trials that the database should hold of each kernel; kernels that have them already are left alone, as are those
+        that after half of them have nothing within twice the default's time, or no further schedule.
     rounds
         How often to search for a schedule and tune what it uses.
     seed
-        Of MetaSchedule's sampling and of the search. The same seed proposes the same trials as long as the timings of the
+        Of the sampling and of the search. The same seed proposes the same trials as long as the timings of the
         earlier ones are the same; the first generation depends on no timing.
     cores
         Cores that a kernel may use while it is timed (its share of the machine); all by default.
@@ -146,7 +147,7 @@ def tune(
     earlier = next((r for r in records.runs if _covers(r, asked) and _complete(r, records, trials)), None)
     notes = list(records.notices)
     if earlier is not None:
-        notes.append(f"nothing to do: every kernel has its {trials} trials or its whole space of schedules")
+        notes.append(f"nothing to do: every kernel has its {trials} trials, or no more of them would help")
         return _result(records, earlier["asked"], 0, notes)
     here = tracker is None and measurer is None
     own = measurer or (Remote(tracker, tracker_key) if tracker else Here(share, _tvm_device(found)))
@@ -280,10 +281,7 @@ def _covers(run: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
 
 def _complete(run: Mapping[str, Any], records: Records, trials: int) -> bool:
     """Whether the records that a finished run made are still there."""
-    notes = records.kernels
-    return all(
-        records.count(k) >= trials or (k in notes and notes[k].exhausted and records.count(k) > 0) for k in run["asked"]
-    )
+    return all(records.enough(k, trials) for k in run["asked"])
 
 
 def with_cores(target: Any, cores: int) -> Any:

@@ -160,9 +160,11 @@ def test_every_other_tiling_computes_the_same(operator: str) -> None:
     func = max(kernels(prepare(mod, TARGET)).values(), key=lambda f: rules.schedule(f, TARGET).rule == "tiled")
     texts = rules.tilings(func, TARGET, 2)
     assert len(texts) == len(set(texts)) > 1
+    steps = rules.near(func, TARGET, 2, texts[0])
+    assert len(steps) == len(set(steps)) > 5 and texts[0] not in steps
     arrays = drawn(func)
     truth = run(func, arrays)[-1]
-    for text in texts:
+    for text in dict.fromkeys([*texts, *steps]):
         np.testing.assert_allclose(run(rules.retiled(func, TARGET, 2, text), arrays)[-1], truth, rtol=1e-4, atol=1e-4)
 
 

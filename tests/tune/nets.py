@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 from gacer_tvm import tune
 from gacer_tvm._tvm import relax
+from gacer_tvm.tune import kernel
 from gacer_tvm.tune.tune import TuneResult
 
 op = relax.op
@@ -44,7 +46,9 @@ class Told:
         self.asked: list[str] = []
         self.closed = False
 
-    def submit(self, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:
+    def submit(
+        self, module: Any, target: Any, arguments: list[Any], hopeless: float | None = None
+    ) -> Callable[[], list[float]]:
         text = module["main"].script()
         self.asked.append(text)
         found = self.seconds(text)
@@ -60,7 +64,8 @@ def of_text(text: str) -> list[float]:
     return [1e-6 * (1 + number / 2**32)]
 
 
-def tuned(folder: Path, trials: int, measurer: Any = None, **given: Any) -> TuneResult:
-    """A run on the tiny tenants, one round, whole operators."""
+def tuned(folder: Path, trials: int, measurer: Any = None, own: int = 0, **given: Any) -> TuneResult:
+    """A run on the tiny tenants, one round, whole operators; the first `own` trials of each kernel are tilings of our rule."""
     usual = {"rounds": 1, "search_seconds": 0.5, "cache": False}
-    return tune(tenants(), "cpu", folder, trials, measurer=measurer, **{**usual, **given})
+    with patch.object(kernel, "OWN", own):
+        return tune(tenants(), "cpu", folder, trials, measurer=measurer, **{**usual, **given})

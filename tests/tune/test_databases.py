@@ -35,6 +35,14 @@ def database(made: Path, tmp_path: Path) -> Path:
     return folder
 
 
+def _forget_the_comparison(folder: Path) -> None:
+    """As a run leaves a database that was interrupted before records, tilings and defaults were compared."""
+    records = Records.open(folder)
+    for note in records.kernels.values():
+        note.tuned, note.tiling = None, ""
+    records.save_notes()
+
+
 def _count(folder: Path) -> int:
     return len((folder / RECORDS).read_text().splitlines())
 
@@ -87,6 +95,7 @@ def test_coverage_tells_what_makes_each_kernel(database: Path) -> None:
 
 
 def test_pruning_keeps_the_best_and_tuning_does_not_begin_again(database: Path) -> None:
+    _forget_the_comparison(database)
     before = Records.open(database)
     lines = (database / RECORDS).read_text().splitlines()
     assert prune(database, 2) == (4, 8)
@@ -96,10 +105,45 @@ def test_pruning_keeps_the_best_and_tuning_does_not_begin_again(database: Path) 
         assert sorted(after.trials[key].values()) == best
         assert after.count(key) == 6
     assert set((database / RECORDS).read_text().splitlines()) <= set(lines)
+    # A second time there is nothing to drop, and the count stays.
+    assert prune(database, 2) == (4, 0) and all(Records.open(database).count(k) == 6 for k in before.trials)
     asked = Told()
     assert tuned(database, 6, asked).trials == 0 and asked.asked == []
     with pytest.raises(LogError, match="at least one"):
         prune(database, 0)
+
+
+def test_pruning_keeps_what_won_and_the_choice_of_kernels_stays(tmp_path: Path) -> None:
+    tuned(tmp_path, 8, Told(), own=4)
+    notes = Records.open(tmp_path).kernels
+    _, library, _ = lower_tenants(tenants(), tuning_logs=[tmp_path], cache=False)
+    made = [(c.name, c.made_by) for c in coverage_of(library, tmp_path)]
+    size = sum(len((tmp_path / name).read_bytes()) for name in FILES)
+    kept, dropped = prune(tmp_path)
+    assert kept + dropped == 16 and kept <= 2
+    _, library, _ = lower_tenants(tenants(), tuning_logs=[tmp_path], cache=False)
+    assert [(c.name, c.made_by) for c in coverage_of(library, tmp_path)] == made
+    after = Records.open(tmp_path)
+    assert all(after.count(k) == 8 for k in notes)
+    assert sum(len(t) for t in after.trials.values()) == sum(n.pays and not n.tiling for n in notes.values())
+    assert sum(len(t) for t in after.tilings.trials.values()) == sum(n.pays and bool(n.tiling) for n in notes.values())
+    assert sum(len((tmp_path / name).read_bytes()) for name in FILES) < size / 2
+    assert tuned(tmp_path, 8, Told(), own=4).trials == 0
+
+
+def test_a_truncated_tiling_is_cut_off_and_other_damage_refused(tmp_path: Path) -> None:
+    tuned(tmp_path, 4, Told(), own=4)
+    path = tmp_path / "tilings.json"
+    whole = path.read_text()
+    path.write_text(whole[:-30])
+    result = tuned(tmp_path, 4, Told(), own=4)
+    assert result.trials == 1 and any("tilings.json" in n and "truncated" in n for n in result.notes)
+    assert path.read_text() == whole
+    path.write_text(whole[:-1])
+    assert tuned(tmp_path, 5, Told(), own=5).trials == 2 and len(path.read_text().splitlines()) == 10
+    path.write_text("[1]\n" + whole)
+    with pytest.raises(LogError, match=r"tilings\.json, line 1: not a trial of a tiling"):
+        coverage(tmp_path)
 
 
 def test_merging_keeps_each_schedule_once(database: Path, tmp_path: Path) -> None:
@@ -112,6 +156,13 @@ def test_merging_keeps_each_schedule_once(database: Path, tmp_path: Path) -> Non
     assert both.trials == one.trials
     with pytest.raises(LogError, match="holds a database already"):
         merge([database], tmp_path / "both")
+
+
+def test_merging_takes_tilings_too(tmp_path: Path) -> None:
+    for name, trials in {"few": 3, "more": 5}.items():
+        tuned(tmp_path / name, trials, Told(), own=9)
+    assert merge([tmp_path / "few", tmp_path / "more"], tmp_path / "both") == (10, 6)
+    assert Records.open(tmp_path / "both").tilings.trials == Records.open(tmp_path / "more").tilings.trials
 
 
 def test_merging_refuses_records_of_another_device(database: Path, tmp_path: Path) -> None:
@@ -130,6 +181,7 @@ def test_merging_refuses_records_of_another_device(database: Path, tmp_path: Pat
 def test_the_command_line_does_the_same(database: Path, tmp_path: Path, capsys: Any) -> None:
     assert main(["tune", "--coverage", "-w", str(database)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+    _forget_the_comparison(database)
     assert main(["tune", "--prune", "1", "-w", str(database)]) == 0
     assert capsys.readouterr().out.startswith("2 records kept")
     assert main(["tune", "-w", str(tmp_path / "new"), "--merge", str(database)]) == 0

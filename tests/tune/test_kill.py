@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gacer_tvm.tune.records import Records
 
 from .nets import Told, tuned
@@ -32,14 +34,16 @@ def slowly(text):
     return of_text(text)
 
 with progress.listen(Listener()):
-    tuned(Path(sys.argv[1]), 6, Told(slowly))
+    tuned(Path(sys.argv[1]), 6, Told(slowly), own=int(sys.argv[2]))
 """
 
 
-def test_a_killed_run_loses_at_most_the_trial_in_flight(tmp_path: Path) -> None:
+# All trials of MetaSchedule; three tilings of our own rule first.
+@pytest.mark.parametrize("own", [0, 3])
+def test_a_killed_run_loses_at_most_the_trial_in_flight(tmp_path: Path, own: int) -> None:
     root = Path(__file__).resolve().parents[2]
     child = subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT, str(tmp_path)],
+        [sys.executable, "-c", _SCRIPT, str(tmp_path), str(own)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=root,
@@ -53,11 +57,13 @@ def test_a_killed_run_loses_at_most_the_trial_in_flight(tmp_path: Path) -> None:
         said = 4 + len(lines.read().splitlines())
     assert child.returncode == -signal.SIGKILL and said < 12
     killed = Records.open(tmp_path)
-    held = {k: dict(t) for k, t in killed.trials.items()}
-    kept = sum(len(t) for t in held.values())
+    held = [{k: dict(t) for k, t in kind.items()} for kind in (killed.trials, killed.tilings.trials)]
+    kept = sum(len(t) for kind in held for t in kind.values())
     assert kept - 1 <= said <= kept
-    rest = tuned(tmp_path, 6, Told())
+    rest = tuned(tmp_path, 6, Told(), own=own)
     assert rest.trials == 12 - kept
-    after = Records.open(tmp_path).trials
-    assert sorted(len(t) for t in after.values()) == [6, 6]
-    assert all(after[k][text] == seconds for k, t in held.items() for text, seconds in t.items())
+    after = Records.open(tmp_path)
+    assert [after.count(k) for k in after.kernels] == [6, 6]
+    assert sorted(len(t) for t in after.tilings.trials.values()) == ([3, 3] if own else [])
+    for kind, now in zip(held, (after.trials, after.tilings.trials), strict=True):
+        assert all(now[k][text] == seconds for k, t in kind.items() for text, seconds in t.items())

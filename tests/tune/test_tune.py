@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_an_interruption_keeps_what_was_measured(tmp_path: Path) -> None:
     started: list[int] = []
 
     class Interrupting(Told):
-        def submit(self, module: Any, target: Any, arguments: list[Any]) -> Any:
+        def submit(self, module: Any, target: Any, arguments: list[Any], hopeless: Any = None) -> Any:
             # A trial says what is in flight; other timings do not.
             if (tmp_path / "in_flight.json").exists():
                 started.append(1)
@@ -137,7 +138,7 @@ def test_a_candidate_that_kills_the_process_is_not_tried_for_ever(tmp_path: Path
     deadly: list[str] = []
 
     class Dying(Told):
-        def submit(self, module: Any, target: Any, arguments: list[Any]) -> Any:
+        def submit(self, module: Any, target: Any, arguments: list[Any], hopeless: Any = None) -> Any:
             text = module["main"].script()
             # A trial says what is in flight; other timings do not.
             if not deadly and (tmp_path / "in_flight.json").exists():
@@ -193,6 +194,7 @@ def test_chunks_of_tuned_kernels_are_their_rows(tmp_path: Path) -> None:
         lambda: False,
     )
     run.generation(4, lambda *_: None)
+    run.settle()
     run.note.default = None
     records.save_notes()
     _, library, _ = lower_tenants(model, tuning_logs=[tmp_path], cache=False)
@@ -206,6 +208,53 @@ def test_chunks_of_tuned_kernels_are_their_rows(tmp_path: Path) -> None:
     found = one[-1].numpy()
     np.testing.assert_allclose(found[4:7], all_[-1].numpy()[4:7], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(np.delete(found, [4, 5, 6], 0), np.delete(arrays[-1], [4, 5, 6], 0))
+
+
+def test_tilings_are_tried_first_and_the_rest_goes_to_the_kind_that_is_faster(tmp_path: Path, few: None) -> None:
+    def told(text: str) -> list[float]:
+        # Tilings keep their accumulators in a buffer of that name; MetaSchedule's kernels have none.
+        return [s * (1 if "acc" in text else 3) for s in of_text(text)]
+
+    tuned(tmp_path / "own", 24, Told(told), own=6)
+    records = Records.open(tmp_path / "own")
+    for key, note in records.kernels.items():
+        assert (len(records.tilings.trials[key]), len(records.trials[key])) == (20, 4)
+        assert note.tiling in records.tilings.trials[key] or not note.pays
+    tuned(tmp_path / "sampled", 24, Told(lambda text: [2 * s for s in told(text)] if "acc" in text else of_text(text)), own=6)
+    records = Records.open(tmp_path / "sampled")
+    assert all(len(t) == 6 for t in records.tilings.trials.values()) and all(len(t) == 18 for t in records.trials.values())
+
+
+def test_tilings_follow_the_best_and_go_on_where_they_stopped(tmp_path: Path, few: None) -> None:
+    def told(text: str) -> list[float]:
+        # A slope that leads to tasks on one core only.
+        return [1e-6 * (1 + text.count("T.parallel")) + of_text(text)[0] * 1e-3]
+
+    for name, steps in {"one": (40,), "two": (9, 23, 40)}.items():
+        for trials in steps:
+            tuned(tmp_path / name, trials, Told(told), own=40)
+    one, two = Records.open(tmp_path / "one"), Records.open(tmp_path / "two")
+    assert {k: list(t) for k, t in one.tilings.trials.items()} == {k: list(t) for k, t in two.tilings.trials.items()}
+    for key, trials in one.tilings.trials.items():
+        assert len(trials) == 40 and one.trials.get(key, {}) == {}
+        first = _starts(key)
+        assert list(trials)[: len(first)] == first
+        found = [json.loads(t)["parallel"] for t in list(trials)[len(first) :]]
+        assert found.count(False) > len(found) / 2
+
+
+def test_a_kernel_far_from_its_default_is_left_alone_after_half_of_its_trials(
+    tmp_path: Path, few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("gacer_tvm.tune.records"), "_FAIR", 4)
+    own = _defaults()
+    measurer = Told(lambda text: [1e-7] if text in own else of_text(text))
+    result = tuned(tmp_path, 12, measurer)
+    assert list(result.tasks.values()) == [6, 6] or max(result.tasks.values()) == 8
+    asked = len(measurer.asked)
+    assert tuned(tmp_path, 12, measurer).trials == 0 and len(measurer.asked) == asked
+    # Who asks for more gets more.
+    assert tuned(tmp_path, 24, measurer).trials > 0
 
 
 def test_the_chunk_sizes_of_the_search_are_tuned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +277,13 @@ def test_what_cannot_be_tuned_is_refused(tmp_path: Path) -> None:
         gacer_tvm.tune(tenants(), "cpu", tmp_path, 0)
     with pytest.raises(DeviceError, match="HOST:PORT"):
         gacer_tvm.tune(tenants(), "cpu", tmp_path, 3, tracker="nowhere")
+
+
+def _starts(key: str) -> list[str]:
+    """The tilings that the estimate ranks first, of the tenants' kernel with that key."""
+    graph, library, device = lower_tenants(tenants(), cache=False)
+    funcs = {workload_key(f): f for f in (library.request(op.index, 4).func for op in graph.operators)}
+    return rules.tilings(funcs[key], library.target, device.units)
 
 
 def _defaults() -> set[str]:

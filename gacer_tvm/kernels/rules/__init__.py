@@ -12,10 +12,11 @@ from .base import Machine, NotApplicable, Rule, Scheduled, machine
 from .fallback import as_written, plain
 from .rows import rows
 from .tile import Plan
+from .tiled import near as _near
 from .tiled import tiled
 from .tiled import tilings as _tilings
 
-__all__ = ["Scheduled", "retiled", "schedule", "tilings"]
+__all__ = ["Scheduled", "near", "retiled", "schedule", "tilings"]
 
 _CPU_RULES: tuple[tuple[str, Rule], ...] = (
     ("rows", rows),
@@ -55,11 +56,11 @@ def schedule(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> S
 
 
 def tilings(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> list[str]:
-    """Other tilings of a CPU kernel that the rule "tiled" makes, as text for `retiled`; which is best only a clock can tell."""
+    """Tilings of a CPU kernel that the rule "tiled" makes, the default first, as text for `retiled`; a clock decides."""
     if target.kind.name != "llvm" or schedule(func, target, cores).rule != "tiled":
         return []
     try:
-        return [_text(p) for p in _tilings(func, machine(target, cores))[1:]]
+        return [_text(p) for p in _tilings(func, machine(target, cores))]
     except NotApplicable:
         return []
 
@@ -73,11 +74,19 @@ def retiled(func: tir.PrimFunc, target: tvm.target.Target, cores: int, tiling: s
         If the tiling is not one of this function's (or of this version's).
     """
     try:
-        held = json.loads(tiling)
-        given = Plan(**{**held, "order": tuple(held["order"]), "unrolled": frozenset(held["unrolled"])})
-        return _like(func, tiled(func, machine(target, cores), given))
+        return _like(func, tiled(func, machine(target, cores), _plan(tiling)))
     except (ValueError, TypeError, KeyError, IndexError) as error:
         raise NotApplicable(f"tiling {tiling!r}: {error}") from error
+
+
+def near(func: tir.PrimFunc, target: tvm.target.Target, cores: int, tiling: str) -> list[str]:
+    """Tilings one step away from one of `tilings` (or of `near`); some of them `retiled` will refuse."""
+    return [_text(p) for p in _near(func, machine(target, cores), _plan(tiling))]
+
+
+def _plan(text: str) -> Plan:
+    held = json.loads(text)
+    return Plan(**{**held, "order": tuple(held["order"]), "unrolled": frozenset(held["unrolled"])})
 
 
 def _text(plan: Plan) -> str:

@@ -18,7 +18,7 @@ from .phases import Phase
 from .program import loads, shape_of
 from .tile import Plan
 
-__all__ = ["alternatives", "choose", "cycles"]
+__all__ = ["alternatives", "choose", "cycles", "divisions", "lanes_of"]
 
 # Cycles a task costs to hand out, and bytes a core streams from its outer caches in a cycle.
 _TASK = 400.0
@@ -214,9 +214,9 @@ def _blocks(phase: Phase, plan: Plan, total: float, reads: list[_Read], machine:
     v_tiles = max(1, phase.axes[plan.vector].extent // (plan.vectors * plan.lanes))
     r_tiles = max(1, phase.axes[plan.row].extent // plan.rows) if plan.row is not None else 1
     found: list[tuple[float, Plan]] = []
-    for q in _divisions(q_extent):
-        for v in _divisions(v_tiles):
-            for r in _divisions(r_tiles):
+    for q in divisions(q_extent):
+        for v in divisions(v_tiles):
+            for r in divisions(r_tiles):
                 tasks = outer * -(-q_extent // q) * -(-v_tiles // v) * -(-r_tiles // r)
                 rounds = math.ceil(tasks / machine.cores) * machine.cores / tasks
                 # Cores may be fewer or more where the kernel runs: prefer enough tasks to share evenly.
@@ -243,7 +243,7 @@ def _blocks(phase: Phase, plan: Plan, total: float, reads: list[_Read], machine:
     return plans
 
 
-def _divisions(extent: int) -> list[int]:
+def divisions(extent: int) -> list[int]:
     """Block sizes worth trying: the ceilings of ``extent / n``."""
     sizes: list[int] = []
     n = 1

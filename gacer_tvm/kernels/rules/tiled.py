@@ -8,11 +8,12 @@ from typing import Any
 from ..._tvm import tir
 from . import nest, plan, pointwise, tile
 from .base import Machine, NotApplicable
+from .near import neighbours
 from .phases import Phase, phases
 from .program import Program, loads, parse
 from .tile import Plan
 
-__all__ = ["tiled", "tilings"]
+__all__ = ["near", "tiled", "tilings"]
 
 
 def tiled(func: tir.PrimFunc, machine: Machine, given: Plan | None = None) -> tir.PrimFunc:
@@ -45,6 +46,17 @@ def tilings(func: tir.PrimFunc, machine: Machine) -> list[Plan]:
         return _alternatives(phases(program), machine)
     except NotApplicable:
         return _alternatives(_with_inputs(program), machine)
+
+
+def near(func: tir.PrimFunc, machine: Machine, given: Plan) -> list[Plan]:
+    """Tilings of the longest reduction of `func` that are one step away from `given`."""
+    program = parse(func)
+    try:
+        parts = phases(program)
+    except NotApplicable:
+        parts = _with_inputs(program)
+    longest = _longest(parts)
+    return neighbours(longest, given, machine) if longest is not None else []
 
 
 def _alternatives(parts: list[Phase], machine: Machine) -> list[Plan]:
