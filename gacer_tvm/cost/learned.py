@@ -23,9 +23,10 @@ from .host import processor
 from .model import Estimates, Row
 from .recorded import RecordedCost
 from .regress import Range, Scores, Trees
+from .sane import device_fault
 from .tables import width_of
 
-__all__ = ["Card", "LearnedCost", "LearnedModel", "MeasuredAndLearned", "Part", "find_model", "load_model"]
+__all__ = ["Card", "LearnedCost", "LearnedModel", "MeasuredAndLearned", "Part", "check_sum", "find_model", "load_model"]
 
 FORMAT = 1
 Array = NDArray[np.float64]
@@ -48,6 +49,10 @@ class Card(msgspec.Struct, frozen=True):
         Mean difference of two measurements of the same thing, the floor of every error, and how many there were.
     reference_us, load, notes
         Conditions: deciles and median of the reference kernel's medians and of the load average, what people noted.
+    sources, others
+        Where kernel measurements of the device came from, and how many of other devices were learned from.
+    seen
+        Digests of the rows that it was trained on (`gacer_tvm.cost.seen`); empty in models of before they were kept.
     """
 
     trained: str
@@ -66,6 +71,9 @@ class Card(msgspec.Struct, frozen=True):
     reference_us: list[float]
     load: list[float]
     notes: list[str] = []
+    sources: dict[str, int] = {}
+    others: dict[str, int] = {}
+    seen: str = ""
 
     def as_text(self) -> str:
         """The scores as a table, with the conditions."""
@@ -73,6 +81,12 @@ class Card(msgspec.Struct, frozen=True):
             f"{self.alone} kernel and {self.groups} group measurements of {self.kernels} kernels, {len(self.models)} models, "
             f"{len(self.sets)} tenant sets; measured on {', '.join(self.processors)}"
         ]
+        if set(self.sources) - {"profile"} or self.others:
+            found = [f"{count} {kind}" for kind, count in self.sources.items()]
+            found += [f"{count} of {name} at less weight" for name, count in self.others.items()]
+            lines.append(f"kernel measurements by source: {', '.join(found)}; scores are of own measurements only")
+        if self.skipped:
+            lines.append("lines skipped: " + ", ".join(f"{count} {kind}" for kind, count in self.skipped.items()))
         for what, held in (("kernel", "models held out whole"), ("group", "tenant sets held out whole")):
             lines.append(f"{what} times, {held}:")
             lines += [f"  {name:13s}{score}" for name, score in self.scores[what].items()]
@@ -114,7 +128,13 @@ class LearnedModel:
         return self.card.scores["kernel"]["learned"].mape
 
     def save(self, path: str | Path) -> Path:
-        """Write the model with its card as JSON."""
+        """Write the model with its card as JSON, beside `path` first.
+
+        Raises
+        ------
+        LogError
+            Where it cannot be written.
+        """
         from ..kernels.store import write_beside
 
         path = Path(path)
@@ -124,8 +144,11 @@ class LearnedModel:
             "card": msgspec.to_builtins(self.card),
             **{name: _part_json(part) for name, part in (("kernel", self.kernel), ("group", self.group))},
         }
-        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-        write_beside(path, lambda p: p.write_text(text))
+        text = json.dumps({**content, "check": check_sum(content)}, allow_nan=False, separators=(",", ":"))
+        try:
+            write_beside(path, lambda p: p.write_text(text))
+        except OSError as error:
+            raise LogError(f"the cost model cannot be written to {path}: {error.strerror or error}") from error
         return path
 
     @property
@@ -133,6 +156,11 @@ class LearnedModel:
         """Tells models apart."""
         text = json.dumps([self.card.trained, self.device.name, self.kernel.trees.to_json()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def check_sum(content: Mapping[str, Any]) -> str:
+    """What tells a damaged file: trees whose children do not exist would not be refused by xgboost, they would crash it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _part_json(part: Part) -> dict[str, Any]:
@@ -160,22 +188,38 @@ def load_model(path: str | Path) -> LearnedModel:
             raise LogError(f"{path}: cost model of format {content['format']}, expected {FORMAT}; train it again")
         device = msgspec.convert(content["device"], Device)
         card = msgspec.convert(content["card"], Card)
+        if fault := device_fault(device):
+            raise LogError(f"{path}: the cost model is of {fault}; train it again")
+        for what in ("kernel", "group"):
+            if "learned" not in card.scores.get(what, {}):
+                raise LogError(f"{path}: the cost model's card has no score of {what} times; train it again")
+        for what, want in (("kernel", ALONE_NAMES), ("group", GROUP_NAMES)):
+            _same_features(path, content[what], want)
+        if check_sum({name: value for name, value in content.items() if name != "check"}) != content.get("check"):
+            raise LogError(f"{path}: the cost model is damaged (its content does not fit its check sum); train it again")
         parts = {n: _read_part(path, content[n], want) for n, want in (("kernel", ALONE_NAMES), ("group", GROUP_NAMES))}
     except LogError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, DeviceError, TypeError, AttributeError, RecursionError) as error:
         raise LogError(f"{path} is no cost model ({type(error).__name__}: {error}); train one with `gacer-tvm train`") from error
     return LearnedModel(device, card, parts["kernel"], parts["group"])
 
 
-def _read_part(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Part:
+def _same_features(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> None:
     if tuple(content["features"]) != names:
         changed = sorted(set(content["features"]) ^ set(names))
         raise LogError(f"{path}: the cost model has other features than this version ({', '.join(changed[:5])}); train it again")
+
+
+def _read_part(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Part:
     within = Range(np.array(content["low"], np.float64), np.array(content["high"], np.float64))
     if within.low.shape != (len(names),) or within.high.shape != (len(names),):
         raise LogError(f"{path}: the ranges do not fit the features; train the cost model again")
-    return Part(names, within, float(content["typical"]), Trees.from_json(content["trees"], len(names)))
+    try:
+        trees = Trees.from_json(content["trees"], len(names))
+    except LogError as error:
+        raise LogError(f"{path}: {error}") from error
+    return Part(names, within, float(content["typical"]), trees)
 
 
 def find_model(device: Device, folders: Sequence[str | Path] = ()) -> tuple[LearnedModel | None, str]:

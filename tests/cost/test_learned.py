@@ -131,7 +131,7 @@ def test_models_of_other_features_or_with_broken_trees_are_refused(model: Learne
     content = json.loads(path.read_text())
     for key, value, word in (("features", ["x"], "other features"), ("trees", {"learner": 1}, "trees"), ("low", [0], "ranges")):
         broken = {**content, "kernel": {**content["kernel"], key: value}}
-        path.write_text(json.dumps(broken))
+        path.write_text(made.resealed(broken))
         with pytest.raises(LogError, match=word):
             load_model(path)
 
