@@ -17,6 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="log files or folders; `convert` first writes a database of them",
     )
     parser.add_argument(
+        "--drift",
+        action="store_true",
+        help="of measurements for the cost model: where the model has become wrong since it was trained (exit code 1 if so)",
+    )
+    parser.add_argument(
+        "--model", type=Path, default=None, metavar="FILE", help="--drift: the model; model.json beside the data by default"
+    )
+    parser.add_argument("--device", default=None, metavar="NAME", help="--drift: the device, where there are several")
+    parser.add_argument(
         "--replay", action="store_true", help="replay every workload's best record, and say what stopped it"
     )
     parser.add_argument("--verify", action="store_true", help="with --replay: also check each replay numerically")
@@ -35,6 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Summarize, or convert."""
     from ..logs import load_dictionary, summarize
 
+    if arguments.drift:
+        return _drift(arguments)
     if arguments.paths[0] == "convert" and not Path("convert").exists():
         return _convert(arguments)
     dictionary = load_dictionary(arguments.dictionary) if arguments.dictionary else None
@@ -46,6 +57,14 @@ def run(arguments: argparse.Namespace) -> int:
     summary = summarize(arguments.paths, dictionary=dictionary, target=target, verify=arguments.verify)
     print(summary.as_text())
     return 0
+
+
+def _drift(arguments: argparse.Namespace) -> int:
+    from ..profile.drift import drift
+
+    found = drift(arguments.paths, model=arguments.model, device=arguments.device)
+    print(found.as_text())
+    return 1 if found.fine is False else 0
 
 
 def _convert(arguments: argparse.Namespace) -> int:

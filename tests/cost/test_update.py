@@ -41,12 +41,13 @@ def folder(tmp_path: Path, trained: LearnedModel) -> Path:
     return tmp_path
 
 
-def later(slower: float = 1.0, source: str = "build", first: int = 100, kernels: int = 20) -> list[Row]:
-    """A later session: kernels of a kind nobody has seen (they gather and exponentiate), `slower` than the others' rule."""
+def later(slower: float = 1.0, source: str = "build", kernels: int = 20, strange: bool = True) -> list[Row]:
+    """A later session of other kernels, `slower` than the rule; `strange` ones gather and exponentiate, as none before."""
     found: list[Row] = [Session("s2", made.DEVICE, "a processor", {}, "2027-01-01T00:00:00+00:00")]
-    for n in range(first, first + kernels):
-        plain = made.facts(n)
-        mine = msgspec.structs.replace(plain, gathers=1, slow=plain.points)
+    for n in range(100, 100 + kernels):
+        mine = made.facts(n)
+        if strange:
+            mine = msgspec.structs.replace(mine, gathers=1, slow=mine.points)
         found.append(Kernel(f"{n:016x}", f"late{n % 4}", mine))
         for i in (1, 4):
             seconds = made.true_seconds(mine, i, 1) * slower
