@@ -70,7 +70,7 @@ class Recorder:
     Raises
     ------
     LogError
-        Where `place` holds measurements of another device, or cannot be written.
+        Where `place` holds measurements of another device or processor, or cannot be written.
     """
 
     def __init__(
@@ -93,6 +93,13 @@ class Recorder:
             raise LogError(
                 f"{place} holds measurements of {', '.join(others)}, this is {device.name}; give every device a folder of its "
                 f"own, for example {folder.parent / device.name}"
+            )
+        # Equal extensions and core counts do not make equal cores.
+        where = {s.processor for s in known.sessions.values() if s.device.name == device.name}
+        if device.kind == "cpu" and where and processor() not in where:
+            raise LogError(
+                f"{place} holds measurements of {', '.join(sorted(where))}, this is {processor()}; give every machine a "
+                f"folder of its own"
             )
         self._written = {(k, m) for k, owners in known.owners.items() for m in owners}
         self._counts = {"kernel measurements": 0, "predictions with their makespans": 0}

@@ -45,7 +45,7 @@ class Line:
     def as_text(self) -> str:
         """A line of a table."""
         beside = f"{self.held_out:8.1%}" if self.held_out else f"{'':8s}"
-        text = f"  {self.what:46.46s} {self.rows:6d} {self.error:8.1%} {self.bias:+8.0%} {beside}"
+        text = f"  {self.what:52.52s} {self.rows:6d} {self.error:8.1%} {self.bias:+8.0%} {beside}"
         return "  ".join([text, *(["WRONG"] if self.wrong else []), *([self.note] if self.note else [])])
 
 
@@ -88,7 +88,7 @@ class Drift:
                 f"model learned:{self.model.hash} of {self.device}, trained {card.trained}; held-out error {kernel:.1%} a "
                 f"kernel, {group:.1%} a group"
             )
-        head = f"  {'':46s} {'rows':>6s} {'error':>8s} {'bias':>8s} {'held out':>8s}"
+        head = f"  {'':52s} {'rows':>6s} {'error':>8s} {'bias':>8s} {'held out':>8s}"
         for title, table in (
             ("makespans, predicted against measured, by cost model and set", self.schedules),
             ("the same by session", self.sessions),
@@ -176,7 +176,7 @@ def kind_text(facts: Facts) -> str:
         parts = ["no reduction"]
     parts += ["exp, tanh ..."] if slow else []
     parts += ["gathers"] if gathers else []
-    return ", ".join([*parts, f"{4**step - 1} to {4 ** (step + 1) - 1} FLOP a byte"])
+    return ", ".join([*parts, f"{4**step - 1} to {4 ** (step + 1) - 1} FLOP/byte"])
 
 
 def _model(paths: Sequence[Path], given: str | Path | None) -> tuple[LearnedModel | None, str]:

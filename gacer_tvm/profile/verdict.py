@@ -73,16 +73,12 @@ def wrong(error: float, held_out: float, rows: int) -> bool:
 def verdict_of(e: Evidence) -> tuple[bool | None, str]:
     """Whether the model is fine (None: there is nothing to tell by), and the sentence."""
     if not e.trained or e.why:
-        return None, (
-            f"No model to judge: {e.why}. Train one: gacer-tvm train {e.place}"
-            + (f". With kernels measured on the spot, makespans are off by {e.measured[1]:.0%}" if e.measured[0] else "")
-            + "."
-        )
+        return None, f"No model to judge: {e.why}. Train one: gacer-tvm train {e.place}.{_measured(e)}"
     if not e.kernels[0] and not e.groups[0] and not e.learned[0]:
         more = f" ({e.elsewhere} rows from elsewhere are not judged by)" if e.elsewhere else ""
         return None, (
             f"Nothing was measured since the model was trained{more}: build, search or bench with --record {e.place}, or go on "
-            f"with gacer-tvm profile."
+            f"with gacer-tvm profile.{_measured(e)}"
         )
     faults, advice = _faults(e)
     if not faults:
@@ -99,6 +95,10 @@ def verdict_of(e: Evidence) -> tuple[bool | None, str]:
     if e.cores and e.load > _BUSY * e.cores:
         advice.append(f"the machine was busy then (load {e.load:.1f} on {e.cores} cores): measure again when it is quiet, first")
     return False, f"Wrong: {'; '.join(faults)}. What to do: {'; '.join(reversed(advice))}."
+
+
+def _measured(e: Evidence) -> str:
+    return f" With kernels measured on the spot, makespans are off by {e.measured[1]:.0%}." if e.measured[0] else ""
 
 
 def _faults(e: Evidence) -> tuple[list[str], list[str]]:

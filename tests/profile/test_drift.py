@@ -157,7 +157,7 @@ def test_kinds_are_words() -> None:
     mine = made.facts(0)
     assert kind_text(mine).startswith("1 reduction loop, ")
     assert kind_text(msgspec.structs.replace(mine, reductions=4, slow=1.0)).startswith("3 or more reduction loops, exp")
-    assert kind_text(msgspec.structs.replace(mine, reductions=0, flops=0.0)) == "no reduction, 0 to 3 FLOP a byte"
+    assert kind_text(msgspec.structs.replace(mine, reductions=0, flops=0.0)) == "no reduction, 0 to 3 FLOP/byte"
 
 
 def test_advice_comes_with_the_weightiest_first() -> None:
