@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from .rows import Alone, Data
 
-__all__ = ["BUILD", "OTHER_DEVICE", "devices_measured", "is_own", "once", "source_counts", "source_kind"]
+__all__ = ["BUILD", "OTHER_DEVICE", "devices_measured", "is_own", "level", "once", "source_counts", "source_kind"]
 
 BUILD = "build"
 """The source of kernels that `build` measured on its way to a schedule."""
@@ -19,6 +19,11 @@ OTHER_DEVICE = 0.3
 The target is the ratio to the prior of the row's own device, so what carries over is which kernels a prior misjudges; how
 far it misjudges them depends on caches and cores that no feature knows.
 """
+
+
+def level(row: Alone) -> float:
+    """The time of a row that is learned from, microseconds."""
+    return row.s[0]
 
 
 def source_kind(source: str) -> str:
@@ -51,4 +56,4 @@ def once(rows: Sequence[Alone]) -> list[Alone]:
     for row in rows:
         if not row.again:
             same.setdefault((row.k, row.i, row.c, is_own(row) or row.source), []).append(row)
-    return [sorted(found, key=lambda r: r.s[0])[(len(found) - 1) // 2] for found in same.values()]
+    return [sorted(found, key=level)[(len(found) - 1) // 2] for found in same.values()]

@@ -20,7 +20,7 @@ from .regress import Linear, Nearest, Range, Scores, Trees, scores_of
 from .rows import Data, read_rows
 from .seen import pack
 from .sharing import group_seconds
-from .sources import OTHER_DEVICE, devices_measured, is_own, once, source_counts
+from .sources import OTHER_DEVICE, devices_measured, is_own, level, once, source_counts
 from .tables import AloneTable, GroupTable, alone_table, group_table, joined, repeat_error, width_of
 
 __all__ = ["LEAST", "Minimum", "of_device", "train", "train_on", "widths"]
@@ -280,7 +280,7 @@ def _part(
 
 def widths(data: Data) -> dict[tuple[str, int, int], float]:
     """Cores that kernels keep busy, where they were measured on one core and on more."""
-    least = {(r.k, r.i, r.c): r.s[0] for r in once(data.alone)}
+    least = {(r.k, r.i, r.c): level(r) for r in once(data.alone)}
     known = [(k, i, c) for k, i, c in least if c >= 1 and (k, i, 1) in least]
     if not known:
         return {}

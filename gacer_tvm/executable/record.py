@@ -125,13 +125,13 @@ class Recorder:
         return f"{' and '.join(f'{count} {what}' for what, count in self._counts.items())} added to {self.path}"
 
     def alone(self, seconds: Mapping[tuple[int, int, int | None], Sequence[float]]) -> None:
-        """Kernels alone: (operator, items, cores) to its seconds in several rounds of the whole graph.
+        """Kernels alone: (operator, items, cores) to its seconds in several rounds of the whole graph, as many for each.
 
-        Operators that share a kernel make one row.
+        Operators that share a kernel make one row: the mean of its calls in each round.
         """
         facts = graph_facts(self.graph)
         rows: list[Row] = []
-        pooled: dict[tuple[str, int, int], list[float]] = {}
+        calls: dict[tuple[str, int, int], list[Sequence[float]]] = {}
         for (operator, items, cores), found in seconds.items():
             tenant = self.graph.tenants[self.graph.operators[operator].tenant]
             key = self.library.key(operator, tenant.batch)[:16]
@@ -139,8 +139,9 @@ class Recorder:
                 self._written.add((key, tenant.name))
                 rows.append(Kernel(key, tenant.name, facts[operator]))
             # Rows of devices without core budgets say 0.
-            pooled.setdefault((key, items, (cores or 0) if self.device.kind == "cpu" else 0), []).extend(found)
-        for at, values in pooled.items():
+            calls.setdefault((key, items, (cores or 0) if self.device.kind == "cpu" else 0), []).append(found)
+        for at, several in calls.items():
+            values = np.mean(several, axis=0)
             least, low, middle, high = (
                 max(round(float(v), 3), 1e-3) for v in np.quantile(values, (0.0, 0.1, 0.5, 0.9)) * 1e6
             )

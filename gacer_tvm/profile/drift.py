@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from ..cost.assess import Misses, News, group_misses, kernel_misses, news
-from ..cost.facts import Facts
+from ..cost.kinds import kind_text
 from ..cost.learned import LearnedModel, load_model
 from ..cost.rows import Alone, Data, Planned, read_rows
-from ..cost.sources import is_own, source_kind
+from ..cost.sources import is_own, level, source_kind
 from ..cost.train import of_device
 from ..errors import LogError
-from .select import kind_of
 from .verdict import Evidence, verdict_of, wrong
 
-__all__ = ["Drift", "Line", "drift", "kind_text"]
+__all__ = ["Drift", "Line", "drift"]
 
 _SESSIONS = 10
 
@@ -168,17 +167,6 @@ def drift(paths: str | Path | Iterable[str | Path], *, model: str | Path | None 
     )
 
 
-def kind_text(facts: Facts) -> str:
-    """`kind_of` in words."""
-    reductions, slow, gathers, step = kind_of(facts)
-    parts = [f"{reductions}{' or more' if reductions == 3 else ''} reduction loop{'s' if reductions > 1 else ''}"]
-    if not reductions:
-        parts = ["no reduction"]
-    parts += ["exp, tanh ..."] if slow else []
-    parts += ["gathers"] if gathers else []
-    return ", ".join([*parts, f"{4**step - 1} to {4 ** (step + 1) - 1} FLOP/byte"])
-
-
 def _model(paths: Sequence[Path], given: str | Path | None) -> tuple[LearnedModel | None, str]:
     if given is not None:
         return load_model(given), ""
@@ -246,6 +234,6 @@ def _slower(data: Data, fresh: News | None) -> tuple[int, float]:
         if is_own(row) and not row.again and id(row) not in new:
             before[row.k, row.i, row.c, source_kind(row.source)] = row
     ratios = [
-        row.s[0] / before[at].s[0] for row in fresh.alone if (at := (row.k, row.i, row.c, source_kind(row.source))) in before
+        level(row) / level(before[at]) for row in fresh.alone if (at := (row.k, row.i, row.c, source_kind(row.source))) in before
     ]
     return len(ratios), float(np.median(ratios)) if ratios else 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 
+import msgspec
 import pytest
 
 import gacer_tvm
@@ -179,3 +180,30 @@ def test_the_command_line_records(tmp_path, capsys, monkeypatch):
         assert f"added to {out / FILE}" in capsys.readouterr().out
         assert len(read_rows(out).planned) > before
     assert Device.host_cpu().name in {s.device.name for s in read_rows(out).sessions.values()}
+
+
+def test_a_damaged_place_is_added_to_and_another_processors_is_refused(lowered, tmp_path):
+    path = tmp_path / "d" / FILE
+    path.parent.mkdir()
+    path.write_bytes(b'{"t":"a","x":"s1"}\n\xff\xfe\nnot a row\n{"t":"k","k":"00')
+    with assemble(*lowered, "auto", record=tmp_path / "d", **QUICK) as executable:
+        assert "added to" in executable.recorder.as_text()
+    data = read_rows(tmp_path / "d")
+    assert sum(data.skipped.values()) == 4 and data.first["corrupted"].line == 1 and data.planned and data.alone
+    rows = made.rows(kernels=2, models=2, sets=1, groups=1, device=lowered[2])
+    made.write(tmp_path / "e" / FILE, [msgspec.structs.replace(rows[0], processor="Another CPU"), *rows[1:]])
+    with pytest.raises(LogError, match=r"measurements of Another CPU, this is .*every machine a folder of its own"):
+        Recorder(tmp_path / "e", *lowered)
+
+
+def test_a_kernel_that_several_operators_share_is_one_row_of_its_mean(lowered, tmp_path):
+    graph, library, device = lowered
+    recorder = Recorder(tmp_path / "d", graph, library, device)
+    batch = graph.tenants[0].batch
+    recorder.alone({(0, batch, 1): [1e-4, 2e-4, 3e-4]})
+    shared = type("Shared", (), {"key": lambda self, operator, items: "0123456789abcdef"})()
+    recorder.library = shared
+    recorder.alone({(0, batch, 1): [1e-4, 2e-4, 3e-4], (1, batch, 1): [3e-4, 2e-4, 1e-4]})
+    first, second = read_rows(tmp_path / "d").alone
+    assert first.s[0] == 100.0 and first.n == 3
+    assert second.s == (200.0,) * 4 and second.n == 3

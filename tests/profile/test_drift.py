@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from gacer_tvm.cli import main
+from gacer_tvm.cost.kinds import kind_text
 from gacer_tvm.cost.learned import LearnedModel
 from gacer_tvm.cost.rows import Alone, Group, Planned, Row, Session
 from gacer_tvm.cost.train import train
 from gacer_tvm.errors import LogError
-from gacer_tvm.profile.drift import drift, kind_text
+from gacer_tvm.profile.drift import drift
 from gacer_tvm.profile.verdict import Evidence, verdict_of
 
 from ..cost import made
