@@ -209,7 +209,8 @@ def _facts(record: LogRecord, dictionary: Dictionary | None) -> tuple[Facts, str
             raise stop
     dtype = record.dtype or "float32"
     sizes = [(tensor.size, BYTES.get(tensor.dtype or dtype, 4)) for tensor in record.tensors]
-    return shape_facts(record.flops, sizes, record.outputs, dtype.startswith(("float", "bfloat"))), "shapes only"
+    floating = dtype.startswith(("float", "bfloat"))
+    return attempt(-1, shape_facts, record.flops, sizes, record.outputs, floating), "shapes only"
 
 
 def _function(record: LogRecord, dictionary: Dictionary | None) -> Any:

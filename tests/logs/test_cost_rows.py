@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from gacer_tvm.logs.dag_te import prim_func_of
 from ..cost import made
 from ..models import convnet
 from .helpers import ansor_line, matmul_dag
+from .test_fuzz import mutate_json, mutate_text, seeds
 
 MATMUL = ["matmul_add", 64, 32, 16, "float32"]
 STEPS = [["SP", 2, 0, 64, [4], 1], ["AN", 4, 0, 3]]
@@ -175,6 +177,25 @@ def test_the_command_line_adds_rows(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "no device model named 'nobody'" in capsys.readouterr().err
     assert main(["train", str(tmp_path / "d")]) == 2
     assert "only rows from elsewhere" in capsys.readouterr().err
+
+
+def test_mutated_logs_give_rows_or_reasons_and_nothing_else(tmp_path: Path) -> None:
+    rng = random.Random(11)
+    lines = seeds(tmp_path / "none")
+    mutated = []
+    for _ in range(300):
+        chosen = rng.choice(lines)
+        for _ in range(rng.randint(1, 2)):
+            value = json.loads(chosen)
+            mutated.append(json.dumps(mutate_json(value, rng)) if rng.random() < 0.7 else mutate_text(chosen, rng))
+    log = tmp_path / "a.json"
+    log.write_bytes("\n".join(line.replace("\n", " ") for line in mutated).encode("utf-8", errors="surrogatepass"))
+    logs = read_logs(log)
+    assert len(logs.records) > 50
+    done = write_rows(logs.records, tmp_path / "d")
+    assert done.rows > 10 and done.rows + done.known + sum(r.count for r in done.refused) == done.workloads
+    data = read_rows(tmp_path / "d")
+    assert len(data.alone) == done.rows and not data.skipped and done.as_text()
 
 
 def test_shipped_logs_become_rows(shared_dir: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,28 @@ def test_damaged_files_and_models_are_judged_as_far_as_they_go(folder: Path, tra
     assert without.schedules and not without.kinds
     (folder / "model.json").unlink()
     assert "no model.json beside the data" in drift(folder).verdict
+
+
+def _append(path: str, rows: list[Row]) -> None:
+    for _ in range(20):
+        made.write(Path(path), rows)
+
+
+def test_a_file_that_others_are_writing_is_judged_all_the_while(folder: Path, trained: LearnedModel) -> None:
+    rows = [*later(slower=5.0), *planned(trained, 1.0)]
+    path = made.write(folder / "builds.jsonl", rows)
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_append, args=(str(path), rows)) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    judged = 0
+    while any(writer.is_alive() for writer in writers) or not judged:
+        found = drift(folder)
+        judged += 1
+        assert found.fine is False and "skipped" not in found.read
+    for writer in writers:
+        writer.join()
+    assert "skipped" not in drift(folder).read
 
 
 def test_what_cannot_be_asked_is_said(folder: Path, tmp_path: Path) -> None:
