@@ -24,12 +24,13 @@ def search(
     seed: int = 0,
     seconds: float = 60.0,
     cache: str | Path | bool = True,
+    record: str | Path | None = None,
 ) -> Schedule:
     """The best schedule found for several models on one device, to be saved and given to `build`.
 
     Parameters
     ----------
-    tenants, target, device, tuning_logs, cache
+    tenants, target, device, tuning_logs, cache, record
         As for `gacer_tvm.build`.
     objective
         ``"makespan"``, ``"mean_latency"``, or ``{"slo_ms": {tenant: milliseconds}}``.
@@ -57,6 +58,7 @@ def search(
         measure=measure,
         measure_seconds=seconds,
         tuning_logs=tuning_logs,
+        record=record,
     ) as executable:
         return executable.schedule
 

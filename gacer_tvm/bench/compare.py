@@ -32,6 +32,8 @@ class Comparison:
         Bytes of intermediates: way → peak; sum of the tenants alone.
     compiled
         Kernels compiled for the comparison.
+    recorded
+        What was added to the measurements, in words.
     """
 
     conditions: str
@@ -40,6 +42,7 @@ class Comparison:
     arena: Mapping[str, int]
     alone: int
     compiled: int
+    recorded: str = ""
 
     def as_text(self) -> str:
         """A table for people."""
@@ -52,6 +55,8 @@ class Comparison:
         lines.append(f"intermediates of the tenants alone, summed: {self.alone / 2**20:.2f} MiB")
         if self.decision:
             lines += ["", self.decision]
+        if self.recorded:
+            lines.append(self.recorded)
         return "\n".join(lines)
 
 
@@ -66,11 +71,20 @@ def compare(
     repeats: int = 30,
     search_seconds: float = 20.0,
     seed: int = 0,
+    record: Any = None,
 ) -> Comparison:
     """Build the models three ways on the same kernels and time them (parameters as for `gacer_tvm.build`)."""
     graph, library, found = lower_tenants(tenants, target, device=device, tuning_logs=tuning_logs, cache=cache)
     return compare_graph(
-        graph, library, found, schedule, repeats=repeats, search_seconds=search_seconds, seed=seed
+        graph,
+        library,
+        found,
+        schedule,
+        repeats=repeats,
+        search_seconds=search_seconds,
+        seed=seed,
+        record=record,
+        tuning_logs=tuning_logs,
     )
 
 
@@ -83,6 +97,8 @@ def compare_graph(
     repeats: int = 30,
     search_seconds: float = 20.0,
     seed: int = 0,
+    record: Any = None,
+    tuning_logs: Any = None,
 ) -> Comparison:
     """Like `compare`, for a graph that is lowered already."""
     about = conditions(device)
@@ -90,13 +106,24 @@ def compare_graph(
         way: assemble(graph, library, device, way) for way in ("sequential", "parallel")
     }
     sides["gacer"] = assemble(
-        graph, library, device, schedule, search_seconds=search_seconds, measure_seconds=search_seconds, seed=seed
+        graph,
+        library,
+        device,
+        schedule,
+        search_seconds=search_seconds,
+        measure_seconds=search_seconds,
+        seed=seed,
+        record=record,
+        tuning_logs=tuning_logs,
     )
     try:
         rounds = {}
         for name, side in sides.items():
             rounds[name] = side._ready(None).round
         timings = interleave(rounds, repeats=repeats, warmup=3, task="comparing")
+        recorder = sides["gacer"].recorder
+        if recorder is not None:
+            recorder.makespans({name: side.schedule for name, side in sides.items()}, timings)
     finally:
         for side in sides.values():
             side.close()
@@ -108,4 +135,5 @@ def compare_graph(
         {name: side.plan.placement.arena_bytes for name, side in sides.items()},
         sum(sum_alone(graph).values()),
         library.compiled,
+        recorder.as_text() if recorder is not None else "",
     )

@@ -19,6 +19,7 @@ from ..cost import Device, RecordedCost
 from ..executable.build import lower_tenants
 from ..executable.choose import choose, measure_alone
 from ..executable.measure import interleave
+from ..executable.record import Recorder
 from ..executable.session import open_session
 from ..graph.model import MultiTenantGraph
 from ..kernels.store import write_beside
@@ -67,13 +68,29 @@ class MeasuredSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def measure_set(
-    graph: MultiTenantGraph, library: Any, device: Device, *, seconds: float, rounds: int, seed: int = 0
+    graph: MultiTenantGraph,
+    library: Any,
+    device: Device,
+    *,
+    seconds: float,
+    rounds: int,
+    seed: int = 0,
+    record: str | Path | None = None,
 ) -> tuple[LaunchPlan, str, dict[str, MeasuredWay]]:
-    """GACER's plan for a set, which way it is, and the timings of every way."""
+    """GACER's plan for a set, which way it is, and the timings of every way; kept in `record` too, where one is named."""
     constants = Constants(graph)
-    cost = RecordedCost(measure_alone(graph, library, device, constants))
+    recorder = None if record is None else Recorder(record, graph, library, device)
+    cost = RecordedCost(measure_alone(graph, library, device, constants, record=recorder))
     best, session, decision = choose(
-        graph, library, device, here=True, seed=seed, search_seconds=seconds, measure_seconds=seconds, cost=cost
+        graph,
+        library,
+        device,
+        here=True,
+        seed=seed,
+        search_seconds=seconds,
+        measure_seconds=seconds,
+        cost=cost,
+        record=recorder,
     )
     session.close()
     plans = {
@@ -90,6 +107,8 @@ def measure_set(
         timings = interleave(
             {way: s.round for way, s in sessions.items()}, repeats=rounds, warmup=3, task="comparing"
         )
+        if recorder is not None:
+            recorder.makespans({way: plan.schedule for way, plan in plans.items()}, timings)
         ways = {}
         for way, plan in plans.items():
             spans = np.median(np.asarray(sessions[way].timed_rounds(7)), axis=0)
@@ -162,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=64, help="height and width of images")
     parser.add_argument("--seconds", type=float, default=20.0, help="time budget of each search, and of measuring in it")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--record", type=Path, default=None, help="a device's folder of measurements to add to")
     given = parser.parse_args(argv)
     done: list[MeasuredSet] = []
     for name in given.sets:
@@ -169,7 +189,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         tenants = {model: models.tenant(model, given.batch, size) for model, size in sizes.items()}
         graph, library, device = lower_tenants(tenants, "cpu")
         about = conditions(device)
-        plan, kept, ways = measure_set(graph, library, device, seconds=given.seconds, rounds=given.rounds)
+        plan, kept, ways = measure_set(
+            graph, library, device, seconds=given.seconds, rounds=given.rounds, record=given.record
+        )
         folder = given.out / device.name
         plan.schedule.save(folder / f"{name}-{given.size}.json")
         done.append(MeasuredSet(name, about, given.batch, given.size, given.rounds, kept, ways))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .models import add_model_arguments, add_target_arguments, read_models
+from .models import add_model_arguments, add_record_argument, add_target_arguments, read_models
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", nargs="*", default=None, metavar="SECTION", help="sections of the suite (replay, checker, build, demo, sets)"
     )
+    add_record_argument(parser)
     parser.add_argument("--schedule", default="auto", help="what to put beside sequential and parallel")
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=20.0, help="time budget of the search, and of measuring in it")
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         cache=not arguments.no_cache,
         repeats=arguments.repeats,
         search_seconds=arguments.seconds,
+        record=arguments.record,
     )
     print(result.as_text())
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .models import add_model_arguments, add_target_arguments, read_models
+from .models import add_model_arguments, add_record_argument, add_target_arguments, read_models
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schedule", default="auto", help="auto, sequential, parallel, or a schedule file")
     parser.add_argument("--seconds", type=float, default=20.0, help="time budget of the search, and of measuring")
     parser.add_argument("--seed", type=int, default=0)
+    add_record_argument(parser)
     parser.add_argument("-o", "--out", type=Path, default=None, metavar="FOLDER", help="where to save the bundle")
 
 
@@ -33,8 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         search_seconds=arguments.seconds,
         measure_seconds=arguments.seconds,
+        record=arguments.record,
     ) as executable:
         print(executable.report())
+        if executable.recorder is not None:
+            print(executable.recorder.as_text())
         if arguments.out is not None:
             print(f"saved to {executable.save(arguments.out)}")
     return 0

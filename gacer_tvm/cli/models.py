@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import TenantError
 
-__all__ = ["add_model_arguments", "add_target_arguments", "read_models"]
+__all__ = ["add_model_arguments", "add_record_argument", "add_target_arguments", "read_models"]
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -44,6 +44,17 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default=None, help="device model to search for, for example nvidia-h200")
     parser.add_argument("--tuning-logs", action="append", default=None, metavar="PATH", help="tuning records (repeatable)")
     parser.add_argument("--no-cache", action="store_true", help="do not keep compiled kernels between runs")
+
+
+def add_record_argument(parser: argparse.ArgumentParser) -> None:
+    """Add where to keep what is measured."""
+    parser.add_argument(
+        "--record",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="add what is measured, predictions beside it, to this folder of the device's measurements",
+    )
 
 
 def read_models(models: Sequence[str], shapes: Sequence[str], params: Sequence[str], missing: str = "error") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import SearchError
-from .models import add_model_arguments, add_target_arguments, read_models
+from .models import add_model_arguments, add_record_argument, add_target_arguments, read_models
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="time budget")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-measure", action="store_true", help="choose by prediction only")
+    add_record_argument(parser)
     parser.add_argument("-o", "--out", type=Path, default=None, metavar="FILE", help="where to save the schedule")
 
 
@@ -49,9 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
         search_seconds=arguments.seconds,
         measure=not arguments.no_measure,
         measure_seconds=arguments.seconds,
+        record=arguments.record,
         tuning_logs=arguments.tuning_logs,
     ) as executable:
         print(executable.decision.as_text())
+        if executable.recorder is not None:
+            print(executable.recorder.as_text())
         if arguments.out is not None:
             executable.schedule.save(arguments.out)
             print(f"saved to {arguments.out}")

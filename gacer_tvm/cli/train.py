@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
+
+from ..errors import LogError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds", type=int, default=5, help="parts held out one after the other")
     parser.add_argument("--rounds", type=int, default=300, help="trees")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--also-device",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="learn from another device's kernels too, at less weight (repeatable)",
+    )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="train only if there is data that the model has not seen; exit code 1 where the old model stays, being better",
+    )
+    parser.add_argument("--force", action="store_true", help="with --update: take the new model even if it is worse")
     parser.add_argument("--evaluate", action="store_true", help="print the scores only, write nothing")
 
 
@@ -23,12 +39,33 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, print the card, save."""
     from ..cost.train import train
 
-    model = train(
-        arguments.data, device=arguments.device, folds=arguments.folds, rounds=arguments.rounds, seed=arguments.seed
-    )
+    first = arguments.data[0]
+    path = arguments.out or (first if first.is_dir() else first.parent) / "model.json"
+    given = {
+        "device": arguments.device,
+        "also": arguments.also_device,
+        "folds": arguments.folds,
+        "rounds": arguments.rounds,
+        "seed": arguments.seed,
+    }
+    if arguments.update:
+        return _update(arguments, path, given)
+    if arguments.force:
+        raise LogError("--force goes with --update: without it the model is written in any case")
+    model = train(arguments.data, **given)
     print(f"device {model.device.name}\n{model.card.as_text()}")
     if not arguments.evaluate:
-        first = arguments.data[0]
-        path = arguments.out or (first if first.is_dir() else first.parent) / "model.json"
         print(f"saved to {model.save(path)}")
     return 0
+
+
+def _update(arguments: argparse.Namespace, path: Path, given: dict[str, Any]) -> int:
+    from ..cost.update import update
+
+    done = update(arguments.data, path, force=arguments.force, **given)
+    print(done.as_text())
+    if done.write:
+        print(f"device {done.model.device.name}\n{done.model.card.as_text()}")
+        if not arguments.evaluate:
+            print(f"saved to {done.model.save(path)}")
+    return 1 if done.outcome == "worse" else 0

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..graph.model import MultiTenantGraph, Operator
+
+if TYPE_CHECKING:
+    from ..kernels.counts import Counts
 
 __all__ = ["Facts", "facts_of", "graph_facts"]
 
@@ -61,6 +65,11 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
         Number of parameters.
     useful
         Share of the points that are no padding: a 3 x 3 window over one pixel multiplies eight zeros of nine.
+    counted
+        1 where what the scheduled kernel executes is known (`gacer_tvm.kernels.counts.Counts`), else 0, and all below too.
+    parallel, regions, serial, fused, slow_operations, vector_loads, scalar_loads, gather_loads, stores, scattered, steps,
+    chains, lanes, size, scratch
+        As in `Counts`, in its order.
     """
 
     batch: int
@@ -101,23 +110,50 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     inputs: int = 0
     outputs: int = 0
     useful: float = 1.0
+    counted: int = 0
+    parallel: int = 0
+    regions: int = 0
+    serial: float = 0.0
+    fused: float = 0.0
+    slow_operations: float = 0.0
+    vector_loads: float = 0.0
+    scalar_loads: float = 0.0
+    gather_loads: float = 0.0
+    stores: float = 0.0
+    scattered: float = 0.0
+    steps: float = 0.0
+    chains: float = 0.0
+    lanes: float = 0.0
+    size: float = 0.0
+    scratch: float = 0.0
 
 
-def graph_facts(graph: MultiTenantGraph) -> tuple[Facts, ...]:
-    """Facts of every operator of a graph; those that share a kernel share the work of looking at it."""
+_COUNTED = Facts.__struct_fields__[Facts.__struct_fields__.index("counted") + 1 :]
+
+
+def graph_facts(
+    graph: MultiTenantGraph, counts: Callable[[int], Counts | None] | None = None
+) -> tuple[Facts, ...]:
+    """Facts of every operator of a graph; those that share a kernel share the work of looking at it.
+
+    Parameters
+    ----------
+    counts
+        What an operator's kernel executes (`gacer_tvm.kernels.library.KernelLibrary.counts`); unknown by default.
+    """
     seen: dict[tuple[str, int, int], Facts] = {}
     found = []
     for operator in graph.operators:
         at = (operator.kernel, graph.tenants[operator.tenant].batch, len(operator.writes))
         shape = (operator.kernel,) if graph.module is None else ()
         if shape or at not in seen:
-            seen[at] = facts_of(graph, operator)
+            seen[at] = facts_of(graph, operator, None if counts is None else counts(operator.index))
         found.append(seen[at])
     return tuple(found)
 
 
-def facts_of(graph: MultiTenantGraph, operator: Operator) -> Facts:
-    """Facts of one operator."""
+def facts_of(graph: MultiTenantGraph, operator: Operator, counts: Counts | None = None) -> Facts:
+    """Facts of one operator, and of what its kernel executes where that is known."""
     outputs = [graph.buffers[b] for b in operator.writes] or [graph.buffers[b] for b in operator.reads[:1]]
     launch, work = operator.launch, operator.work
     elements = sum(math.prod(b.shape) for b in outputs)
@@ -141,6 +177,8 @@ def facts_of(graph: MultiTenantGraph, operator: Operator) -> Facts:
 
         with contextlib.suppress(OpaqueFunction):
             plain.update(_of_body(graph.module[operator.kernel]))
+    if counts is not None:
+        plain.update(zip(_COUNTED, msgspec.structs.astuple(counts), strict=True), counted=1)
     return Facts(**plain)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph.model import Buffer, Chunking, LaunchShape, MultiTenantGraph, Operator, TenantInfo, Work
+from .base import amounts_of
 from .device import Device
 from .facts import Facts
 from .model import Estimates
@@ -24,12 +25,13 @@ __all__ = [
     "member_table",
     "pair_features",
     "prior_of",
+    "with_base",
 ]
 
 Array = NDArray[np.float64]
 
 # Features that are no sizes: outside what was seen by any amount is outside.
-FLAGS = frozenset({"floating", "opaque", "chunk", "chunks", "gathers", "itemsize"})
+FLAGS = frozenset({"floating", "opaque", "chunk", "chunks", "gathers", "itemsize", "counted"})
 ALONE_NAMES: tuple[str, ...] = (
     "prior", "flops", "batched_bytes", "fixed_bytes", "bytes", "intensity", "elements", "itemsize", "floating",
     "items", "batch", "chunk", "chunks", "cores", "cores_share",
@@ -38,6 +40,12 @@ ALONE_NAMES: tuple[str, ...] = (
     "inner", "inner_lanes", "outer", "dims",
     "loads", "contiguous", "broadcast", "gathers", "guarded",
     "multiply", "divide", "compare", "cast", "slow", "temporary", "inputs", "outputs", "in_cache", "useful", "useful_flops",
+    "counted", "busiest", "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered",
+    "steps", "chains", "lanes", "size", "scratch", "regions", "parallel", "round", "base",
+)  # fmt: skip
+# Executed in proportion to the items.
+_EXECUTED = (
+    "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered", "steps", "chains",
 )  # fmt: skip
 _PER_MEMBER = (
     "seconds", "flop_rate", "byte_rate", "intensity", "working_set", "fixed_bytes", "points", "reduction", "inner", "width",
@@ -104,16 +112,43 @@ class _Columns:
 
 
 def alone_features(
-    facts: Sequence[Facts], items: Sequence[int], cores: Sequence[int], prior: Estimates, device: Device
-) -> Array:
-    """A row of `ALONE_NAMES` for each (kernel, items, cores)."""
+    facts: Sequence[Facts],
+    items: Sequence[int],
+    cores: Sequence[int],
+    prior: Estimates,
+    device: Device,
+    mebibytes: Sequence[float] | Array,
+) -> tuple[Array, Array]:
+    """Features and priced amounts of each (kernel, items, cores) in a round that touches so many mebibytes.
+
+    Returns
+    -------
+    features
+        A row of `ALONE_NAMES` each; the last one, the base's time, is filled in by `with_base`.
+    amounts
+        A row of `gacer_tvm.cost.base.PRICED` each.
+    """
     count, budget = np.asarray(items, np.float64), np.asarray(cores, np.float64)
     budget = np.where(budget > 0, np.minimum(budget, device.units), device.units)
     c = _Columns(facts, count)
     points = np.maximum(1.0, c.scaled("points"))
     moved = c.scaled("batched_bytes") + c["fixed_bytes"]
     lanes = max(1, device.vector_bits // 32) if device.kind == "cpu" else 32
+    own = moved + c.scaled("temporary")
+    touched = np.maximum(np.asarray(mebibytes, np.float64) * 2**20, own)
+    busiest = _busiest(c, budget)
+    executed = {name: c.scaled(name) * busiest for name in _EXECUTED}
+    amounts = amounts_of(
+        {**executed, "regions": c["regions"]}, c["counted"], c.scaled("batched_bytes"), c["fixed_bytes"], budget, touched, device
+    )
     found = {
+        **{name: _log(values) for name, values in executed.items()},
+        "busiest": busiest,
+        "size": _log(c["size"]),
+        "scratch": _log(c["scratch"]),
+        "parallel": _log(np.maximum(1.0, c.scaled("parallel"))),
+        "round": _log(touched / max(1, device.cache_bytes), 2**-20),
+        "base": np.zeros(len(facts)),
         "prior": _log(prior.seconds * 1e6, 1e-3),
         "flops": _log(c.scaled("flops")),
         "batched_bytes": _log(c.scaled("batched_bytes")),
@@ -149,7 +184,22 @@ def alone_features(
         "useful_flops": _log(c.scaled("flops") * c["useful"]),
         "in_cache": _log((moved + c.scaled("temporary")) / max(1, device.cache_bytes), 2**-20),
     }
-    return np.stack([found[name] if name in found else c[name] for name in ALONE_NAMES], axis=1)
+    return np.stack([found[name] if name in found else c[name] for name in ALONE_NAMES], axis=1), amounts
+
+
+def with_base(features: Array, base: Array) -> Array:
+    """Features with the base's seconds."""
+    result = features.copy()
+    result[:, ALONE_NAMES.index("base")] = _log(base * 1e6, 1e-3)
+    return result
+
+
+def _busiest(c: _Columns, cores: Array) -> Array:
+    """Share of all instructions that the thread with most to do executes: parallel tasks are dealt out whole."""
+    tasks = np.maximum(1.0, np.round(c.scaled("parallel")))
+    threads = np.where(c["regions"] > 0, np.ceil(tasks / cores) / tasks, 1.0)
+    result: Array = c["serial"] + (1.0 - c["serial"]) * threads
+    return result
 
 
 class Members:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -16,16 +16,31 @@ from numpy.typing import NDArray
 
 from ..errors import DeviceError, LogError
 from ..graph.model import MultiTenantGraph
+from .base import PRICED, Base
 from .device import Device
 from .facts import Facts, graph_facts
-from .features import ALONE_NAMES, GROUP_NAMES, Members, alone_features, member_table, pair_features, prior_of
+from .features import (
+    ALONE_NAMES,
+    GROUP_NAMES,
+    Members,
+    alone_features,
+    member_table,
+    pair_features,
+    prior_of,
+    with_base,
+)
+from .footprint import mebibytes
 from .host import processor
 from .model import Estimates, Row
 from .recorded import RecordedCost
 from .regress import Range, Scores, Trees
+from .sane import device_fault
 from .tables import width_of
 
-__all__ = ["Card", "LearnedCost", "LearnedModel", "MeasuredAndLearned", "Part", "find_model", "load_model"]
+if TYPE_CHECKING:
+    from ..kernels.counts import Counts
+
+__all__ = ["Card", "LearnedCost", "LearnedModel", "MeasuredAndLearned", "Part", "check_sum", "find_model", "load_model"]
 
 FORMAT = 1
 Array = NDArray[np.float64]
@@ -48,6 +63,10 @@ class Card(msgspec.Struct, frozen=True):
         Mean difference of two measurements of the same thing, the floor of every error, and how many there were.
     reference_us, load, notes
         Conditions: deciles and median of the reference kernel's medians and of the load average, what people noted.
+    sources, others
+        Where kernel measurements of the device came from, and how many of other devices were learned from.
+    seen
+        Digests of the rows that it was trained on (`gacer_tvm.cost.seen`); empty in models of before they were kept.
     """
 
     trained: str
@@ -66,6 +85,9 @@ class Card(msgspec.Struct, frozen=True):
     reference_us: list[float]
     load: list[float]
     notes: list[str] = []
+    sources: dict[str, int] = {}
+    others: dict[str, int] = {}
+    seen: str = ""
 
     def as_text(self) -> str:
         """The scores as a table, with the conditions."""
@@ -73,6 +95,12 @@ class Card(msgspec.Struct, frozen=True):
             f"{self.alone} kernel and {self.groups} group measurements of {self.kernels} kernels, {len(self.models)} models, "
             f"{len(self.sets)} tenant sets; measured on {', '.join(self.processors)}"
         ]
+        if set(self.sources) - {"profile"} or self.others:
+            found = [f"{count} {kind}" for kind, count in self.sources.items()]
+            found += [f"{count} of {name} at less weight" for name, count in self.others.items()]
+            lines.append(f"kernel measurements by source: {', '.join(found)}; scores are of own measurements only")
+        if self.skipped:
+            lines.append("lines skipped: " + ", ".join(f"{count} {kind}" for kind, count in self.skipped.items()))
         for what, held in (("kernel", "models held out whole"), ("group", "tenant sets held out whole")):
             lines.append(f"{what} times, {held}:")
             lines += [f"  {name:13s}{score}" for name, score in self.scores[what].items()]
@@ -89,6 +117,9 @@ class Card(msgspec.Struct, frozen=True):
         return "\n".join(lines)
 
 
+NO_BASE = Base(())
+
+
 @dataclass(frozen=True)
 class Part:
     """One of the two regressions: its features, the range it has seen, the median of its target, its trees."""
@@ -97,6 +128,22 @@ class Part:
     within: Range
     typical: float
     trees: Trees
+    base: Base = NO_BASE
+
+    def seconds(self, features: Array, amounts: Array, prior: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Seconds of kernels alone, and which of them are like something in the training data.
+
+        The trees correct the base. What is unlike everything seen is left to the base, and where that knows nothing either,
+        to the prior times the typical ratio of measurement and prior.
+        """
+        base = self.base.seconds(amounts, prior)
+        full = with_base(features, base)
+        inside = self.within.inside(full)
+        known = amounts.any(axis=1) & (len(self.base.prices) > 0)
+        ratio = np.where(known, 0.0, self.typical)
+        if inside.any():
+            ratio[inside] = self.trees.predict(full[inside])
+        return base * np.exp(ratio), inside
 
 
 @dataclass(frozen=True)
@@ -114,7 +161,13 @@ class LearnedModel:
         return self.card.scores["kernel"]["learned"].mape
 
     def save(self, path: str | Path) -> Path:
-        """Write the model with its card as JSON."""
+        """Write the model with its card as JSON, beside `path` first.
+
+        Raises
+        ------
+        LogError
+            Where it cannot be written.
+        """
         from ..kernels.store import write_beside
 
         path = Path(path)
@@ -124,8 +177,11 @@ class LearnedModel:
             "card": msgspec.to_builtins(self.card),
             **{name: _part_json(part) for name, part in (("kernel", self.kernel), ("group", self.group))},
         }
-        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-        write_beside(path, lambda p: p.write_text(text))
+        text = json.dumps({**content, "check": check_sum(content)}, allow_nan=False, separators=(",", ":"))
+        try:
+            write_beside(path, lambda p: p.write_text(text))
+        except OSError as error:
+            raise LogError(f"the cost model cannot be written to {path}: {error.strerror or error}") from error
         return path
 
     @property
@@ -135,12 +191,18 @@ class LearnedModel:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def check_sum(content: Mapping[str, Any]) -> str:
+    """What tells a damaged file: trees whose children do not exist would not be refused by xgboost, they would crash it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def _part_json(part: Part) -> dict[str, Any]:
     return {
         "features": list(part.names),
         "low": part.within.low.tolist(),
         "high": part.within.high.tolist(),
         "typical": part.typical,
+        "prices": dict(zip(PRICED, part.base.prices.tolist(), strict=False)),
         "trees": part.trees.to_json(),
     }
 
@@ -160,22 +222,41 @@ def load_model(path: str | Path) -> LearnedModel:
             raise LogError(f"{path}: cost model of format {content['format']}, expected {FORMAT}; train it again")
         device = msgspec.convert(content["device"], Device)
         card = msgspec.convert(content["card"], Card)
+        if fault := device_fault(device):
+            raise LogError(f"{path}: the cost model is of {fault}; train it again")
+        for what in ("kernel", "group"):
+            if "learned" not in card.scores.get(what, {}):
+                raise LogError(f"{path}: the cost model's card has no score of {what} times; train it again")
+        for what, want in (("kernel", ALONE_NAMES), ("group", GROUP_NAMES)):
+            _same_features(path, content[what], want)
+        if check_sum({name: value for name, value in content.items() if name != "check"}) != content.get("check"):
+            raise LogError(f"{path}: the cost model is damaged (its content does not fit its check sum); train it again")
         parts = {n: _read_part(path, content[n], want) for n, want in (("kernel", ALONE_NAMES), ("group", GROUP_NAMES))}
     except LogError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, DeviceError, TypeError, AttributeError, RecursionError) as error:
         raise LogError(f"{path} is no cost model ({type(error).__name__}: {error}); train one with `gacer-tvm train`") from error
     return LearnedModel(device, card, parts["kernel"], parts["group"])
 
 
-def _read_part(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Part:
+def _same_features(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> None:
     if tuple(content["features"]) != names:
         changed = sorted(set(content["features"]) ^ set(names))
         raise LogError(f"{path}: the cost model has other features than this version ({', '.join(changed[:5])}); train it again")
+
+
+def _read_part(path: Path, content: Mapping[str, Any], names: tuple[str, ...]) -> Part:
     within = Range(np.array(content["low"], np.float64), np.array(content["high"], np.float64))
     if within.low.shape != (len(names),) or within.high.shape != (len(names),):
         raise LogError(f"{path}: the ranges do not fit the features; train the cost model again")
-    return Part(names, within, float(content["typical"]), Trees.from_json(content["trees"], len(names)))
+    try:
+        trees = Trees.from_json(content["trees"], len(names))
+    except LogError as error:
+        raise LogError(f"{path}: {error}") from error
+    prices = content["prices"]
+    if prices and tuple(prices) != PRICED:
+        raise LogError(f"{path}: the cost model prices other things than this version; train it again")
+    return Part(names, within, float(content["typical"]), trees, Base([float(v) for v in prices.values()]))
 
 
 def find_model(device: Device, folders: Sequence[str | Path] = ()) -> tuple[LearnedModel | None, str]:
@@ -207,7 +288,8 @@ class LearnedCost:
     """Costs predicted by a trained model.
 
     Every `estimate` is one batched prediction; `interference` another. Kernels unlike everything in the training data are
-    given the prior's time, times the typical ratio of measurement and prior, and counted in `sources`.
+    given the time of the priced sum of what they execute (`gacer_tvm.cost.base`), else the prior's times the typical ratio of
+    measurement and prior, and counted in `sources`.
 
     Parameters
     ----------
@@ -215,9 +297,19 @@ class LearnedCost:
         A model or the path of one.
     any_device
         Use it although it is of another device.
+    counts
+        What an operator's kernel executes (`gacer_tvm.kernels.library.KernelLibrary.counts`), of the graph that is asked
+        about. Without it kernels are unlike those of the training data, and given the prior's time.
     """
 
-    def __init__(self, model: LearnedModel | str | Path, *, any_device: bool = False) -> None:
+    def __init__(
+        self,
+        model: LearnedModel | str | Path,
+        *,
+        any_device: bool = False,
+        counts: Callable[[int], Counts | None] | None = None,
+    ) -> None:
+        self._counts = counts
         self.model = model if isinstance(model, LearnedModel) else load_model(model)
         self.any_device = any_device
         card = self.model.card
@@ -234,7 +326,7 @@ class LearnedCost:
         asked = [(facts[o], i, full if c is None else min(c, own.units)) for o, i, c in rows]
         # The same kernels on one core tell how many cores they can keep busy.
         also = [(f, i, 1) for f, i, c in asked if c > 1] if own.kind == "cpu" else []
-        seconds, prior = self._seconds([*asked, *also], own)
+        seconds, prior = self._seconds([*asked, *also], own, mebibytes(graph))
         count = len(asked)
         width = prior.width[:count].copy()
         if also:
@@ -276,18 +368,16 @@ class LearnedCost:
         result: Array = pairs[np.ix_(at, at)]
         return result
 
-    def _seconds(self, rows: Sequence[tuple[Facts, int, int]], device: Device) -> tuple[Array, Estimates]:
+    def _seconds(
+        self, rows: Sequence[tuple[Facts, int, int]], device: Device, touched: float
+    ) -> tuple[Array, Estimates]:
         facts, items, cores = [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
         prior = prior_of(facts, items, cores, device)
-        part = self.model.kernel
-        features = alone_features(facts, items, cores, prior, device)
-        inside = part.within.inside(features)
-        ratio = np.full(len(rows), part.typical)
-        if inside.any():
-            ratio[inside] = part.trees.predict(features[inside])
+        features, amounts = alone_features(facts, items, cores, prior, device, [touched] * len(rows))
+        seconds, inside = self.model.kernel.seconds(features, amounts, prior.seconds)
         self.sources["kernels learned"] += int(inside.sum())
         self.sources["kernels by the prior"] += int((~inside).sum())
-        return prior.seconds * np.exp(ratio), prior
+        return seconds, prior
 
     def _own(self, device: Device) -> Device:
         """The device figures that the model was trained with: its ratios are over the prior of these."""
@@ -303,7 +393,7 @@ class LearnedCost:
 
     def _facts_of(self, graph: MultiTenantGraph) -> tuple[Facts, ...]:
         if self._facts is None or self._facts[0] is not graph:
-            self._facts = graph, graph_facts(graph)
+            self._facts = graph, graph_facts(graph, self._counts)
         return self._facts[1]
 
 

@@ -12,12 +12,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from ..errors import LogError
+from ..errors import DeviceError, LogError
 from .device import Device
 from .facts import Facts
+from .sane import device_fault, facts_fault
 
 __all__ = [
     "Alone",
@@ -34,7 +38,10 @@ __all__ = [
     "Session",
     "Stream",
     "Writer",
+    "encode",
+    "kernel_key",
     "read_rows",
+    "spread_of",
 ]
 
 FORMAT = 2
@@ -46,6 +53,17 @@ on end two of them may be far from each other, which makes kernels that use both
 """
 LEARNED = 1
 """The place in a `Spread` of what is learned from."""
+
+
+def kernel_key(library: Any, operator: int, batch: int) -> str:
+    """What `Kernel.k` is: the first digits of the library's key of the kernel at the whole batch."""
+    return str(library.key(operator, batch)[:12])
+
+
+def spread_of(seconds: Sequence[float] | NDArray[np.float64]) -> Spread:
+    """The spread of timings in seconds; microseconds, never zero."""
+    low, quarter, middle, high = (round(max(float(v) * 1e6, 1e-3), 3) for v in np.quantile(seconds, (0.1, 0.25, 0.5, 0.9)))
+    return low, quarter, middle, high
 
 
 class Session(msgspec.Struct, tag="session", tag_field="t", frozen=True, omit_defaults=True):
@@ -73,8 +91,9 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
 
     It was timed inside rounds of tenant set `set`, one kernel after the other, between the kernels that run beside it in
     real life: what a kernel finds in the caches is part of its time. `w` is the mebibytes that such a round touches
-    (`gacer_tvm.cost.facts.round_bytes`); 0 where the kernel was timed by itself, over and over. `r` is the reference
-    kernel's median in the same turn; `again` marks a second measurement, kept to tell the noise.
+    (`gacer_tvm.cost.footprint.round_bytes`); 0 where the kernel was timed by itself, over and over. `r` is the reference
+    kernel's median in the same turn; `again` marks a second measurement, kept to tell the noise. `source` says where it
+    comes from, "" for `profile` (see `gacer_tvm.cost.sources`), `weight` how much it counts.
     """
 
     x: str
@@ -137,7 +156,11 @@ class Noise(msgspec.Struct, tag="n", tag_field="t", frozen=True, omit_defaults=T
 
 
 class Planned(msgspec.Struct, tag="p", tag_field="t", frozen=True, omit_defaults=True):
-    """A schedule's predicted and measured makespan: always together. `err` is the model's held-out error, where it has one."""
+    """The makespan of a schedule as `model` predicted it and as it was measured (the median), always together; microseconds.
+
+    `err` is the model's held-out error of kernel times, where it has one; `way` what the schedule is called and `plan` its
+    hash; `low` and `high` are the deciles of the `n` rounds measured, `load` the machine's load average then (-1: not told).
+    """
 
     x: str
     set: str
@@ -145,6 +168,12 @@ class Planned(msgspec.Struct, tag="p", tag_field="t", frozen=True, omit_defaults
     predicted: float
     measured: float
     err: float = 0.0
+    way: str = ""
+    plan: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    n: int = 1
+    load: float = -1.0
 
 
 class Failure(msgspec.Struct, tag="f", tag_field="t", frozen=True, omit_defaults=True):
@@ -219,6 +248,8 @@ class Data:
             f"{len(self.alone)} kernel and {len(self.groups)} group measurements of {len(self.kernels)} kernels of "
             f"{len(models)} models on {', '.join(self.devices()) or 'no device'}, {len(self.sessions)} sessions"
         ]
+        if self.planned:
+            lines.append(f"{len(self.planned)} makespans predicted and measured")
         for kind, count in self.skipped.most_common():
             lines.append(f"{count} lines skipped as {kind}, the first {self.first[kind]}")
         lines += [f"{name}: the last line is unfinished (another process may be writing it)" for name in self.unfinished]
@@ -247,8 +278,10 @@ def read_rows(paths: str | Path | Iterable[str | Path]) -> Data:
         if not path.exists():
             raise LogError(f"no measurements at {path}; make them with `gacer-tvm profile MODELS --out {path}`")
         for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
-            content = file.read_bytes()
-            lines = content.split(b"\n")
+            try:
+                lines = file.read_bytes().split(b"\n")
+            except OSError as error:
+                raise LogError(f"measurements in {file} cannot be read: {error.strerror or error}") from error
             if lines[-1]:
                 data.unfinished.append(str(file))
             for number, line in enumerate(lines[:-1], 1):
@@ -256,11 +289,14 @@ def read_rows(paths: str | Path | Iterable[str | Path]) -> Data:
                     _take(data, placed, str(file), number, line)
     # Sorted out at the end: a kernel may stand in another file than what was measured of it.
     for name, number, row in placed:
-        keys = [r.k for m in row.g for r in m.runs] if isinstance(row, Group) else [row.k] if isinstance(row, Alone) else []
+        parts = [r for m in row.g for r in m.runs] if isinstance(row, Group) else [row] if isinstance(row, Alone) else []
+        keys = [part.k for part in parts]
         if row.x not in data.sessions:
             data.bad("orphan", name, number, f"no session {row.x!r}")
         elif any(key not in data.kernels for key in keys):
             data.bad("orphan", name, number, f"no facts of kernel {next(k for k in keys if k not in data.kernels)!r}")
+        elif any(part.i > data.kernels[part.k].batch for part in parts):
+            data.bad("corrupted", name, number, "more items than the kernel's batch has")
         elif isinstance(row, Alone):
             data.alone.append(row)
         elif isinstance(row, Group):
@@ -279,19 +315,24 @@ def _take(
 ) -> None:
     try:
         row = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DeviceError) as error:
         data.bad("foreign" if _is_foreign(line) else "corrupted", name, number, str(error))
         return
     if isinstance(row, Session):
         if row.format != FORMAT:
             data.bad("foreign", name, number, f"format {row.format}, expected {FORMAT}")
+        elif fault := device_fault(row.device):
+            data.bad("corrupted", name, number, fault)
         else:
             data.sessions[row.x] = row
     elif isinstance(row, Kernel):
-        data.kernels[row.k] = row.f
-        data.owners.setdefault(row.k, set()).add(row.m)
+        if fault := facts_fault(row.f):
+            data.bad("corrupted", name, number, fault)
+        else:
+            data.kernels[row.k] = row.f
+            data.owners.setdefault(row.k, set()).add(row.m)
     elif not _sensible(row):
-        data.bad("corrupted", name, number, "times must be positive and finite, items and repeats at least 1")
+        data.bad("corrupted", name, number, "times must be positive and finite, items and repeats at least 1, cores at least 0")
     else:
         placed.append((name, number, row))
 
@@ -308,22 +349,27 @@ def _is_foreign(line: bytes) -> bool:
 def _sensible(row: Alone | Group | Noise | Planned | Failure) -> bool:
     times: Sequence[float]
     if isinstance(row, Alone):
-        times, counts = row.s, [row.i, row.n]
+        times, counts = row.s, [row.i, row.n, row.c + 1]
         if not 0 < row.weight <= 1 or not 0 <= row.w < 1e12:
             return False
     elif isinstance(row, Group):
         runs = [r for m in row.g for r in m.runs]
         times = [*row.s, *(v for m in row.g for v in (m.alone, m.company)), *(r.us for r in runs)]
-        counts = [row.n, *(v for r in runs for v in (r.i, r.times))]
+        counts = [row.n, *(m.c + 1 for m in row.g), *(v for r in runs for v in (r.i, r.times))]
         if len(row.g) < 2 or not all(m.runs for m in row.g) or not 0 <= row.w < 1e12:
             return False
     elif isinstance(row, Noise):
         times, counts = row.s, []
     elif isinstance(row, Planned):
-        times, counts = [row.predicted, row.measured], []
+        times, counts = [row.predicted, row.measured, *(v for v in (row.low, row.high, row.err) if v)], [row.n]
     else:
         times, counts = [], []
     return all(0 < t < 1e12 for t in times) and all(c >= 1 for c in counts)
+
+
+def encode(row: Row) -> bytes:
+    """A row as it stands in a file, without the line's end; equal rows give equal bytes."""
+    return _encoder.encode(row)
 
 
 class Writer:
@@ -334,8 +380,8 @@ class Writer:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         except OSError as error:
             raise LogError(f"measurements cannot be written to {self.path}: {error.strerror}") from error
@@ -344,8 +390,20 @@ class Writer:
             os.write(self._file, b"\n")
 
     def write(self, row: Row) -> None:
-        """Append one row."""
-        os.write(self._file, _encoder.encode(row) + b"\n")
+        """Append one row.
+
+        Raises
+        ------
+        LogError
+            Where it cannot be written as a whole; the next writer ends the line.
+        """
+        line = encode(row) + b"\n"
+        try:
+            written = os.write(self._file, line)
+        except OSError as error:
+            raise LogError(f"measurements cannot be written to {self.path}: {error.strerror}") from error
+        if written < len(line):
+            raise LogError(f"a row of {len(line)} bytes was cut off at {written} in {self.path}; is the disk full?")
 
     def close(self) -> None:
         """Close the file."""

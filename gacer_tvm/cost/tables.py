@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,9 @@ from .device import Device
 from .features import Members, alone_features, group_features, prior_of
 from .rows import LEARNED, Alone, Data, Group
 from .sharing import friction_of, phases
+from .sources import is_own, once
 
-__all__ = ["AloneTable", "GroupTable", "alone_table", "group_table", "repeat_error", "width_of"]
+__all__ = ["AloneTable", "GroupTable", "alone_table", "group_table", "joined", "repeat_error", "width_of"]
 
 Array = NDArray[np.float64]
 # Where the shorter stream is less than this share of the longer one, the group's time says little of their friction.
@@ -21,14 +23,20 @@ _BALANCE = 0.3
 
 @dataclass(frozen=True)
 class AloneTable:
-    """Kernels alone: features, prior and measured seconds, weight; the kernel and the models of each row."""
+    """Kernels alone: features, priced amounts, prior and measured seconds, weight; the kernel and the models of each row.
+
+    `own` marks rows that this package measured, `work` is FLOPs and outputs an item, by which the same computation is known.
+    """
 
     features: Array
+    amounts: Array
     prior: Array
     seconds: Array
     weight: Array
     keys: tuple[str, ...]
     models: tuple[frozenset[str], ...]
+    own: NDArray[np.bool_]
+    work: tuple[tuple[float, float], ...]
 
     @property
     def target(self) -> Array:
@@ -63,18 +71,37 @@ class GroupTable:
 
 
 def alone_table(data: Data, device: Device) -> AloneTable:
-    """Kernels alone, each measured once (repeats tell the noise and are left out)."""
-    rows = [row for row in data.alone if not row.again]
+    """Kernels alone, each measured once (see `gacer_tvm.cost.sources.once`)."""
+    rows = once(data.alone)
     facts = [data.kernels[row.k] for row in rows]
     items, cores = [row.i for row in rows], [row.c for row in rows]
     prior = prior_of(facts, items, cores, device)
+    features, amounts = alone_features(facts, items, cores, prior, device, [row.w for row in rows])
     return AloneTable(
-        alone_features(facts, items, cores, prior, device),
+        features,
+        amounts,
         prior.seconds,
         np.array([_seconds(row) for row in rows]),
         np.array([row.weight for row in rows]),
         tuple(row.k for row in rows),
         tuple(frozenset(data.owners[row.k]) for row in rows),
+        np.array([is_own(row) for row in rows], np.bool_),
+        tuple((f.flops / f.batch, f.elements / f.batch) for f in facts),
+    )
+
+
+def joined(tables: Sequence[AloneTable]) -> AloneTable:
+    """Several tables as one."""
+    return AloneTable(
+        np.concatenate([t.features for t in tables]),
+        np.concatenate([t.amounts for t in tables]),
+        np.concatenate([t.prior for t in tables]),
+        np.concatenate([t.seconds for t in tables]),
+        np.concatenate([t.weight for t in tables]),
+        tuple(k for t in tables for k in t.keys),
+        tuple(m for t in tables for m in t.models),
+        np.concatenate([t.own for t in tables]),
+        tuple(w for t in tables for w in t.work),
     )
 
 
@@ -121,11 +148,11 @@ def width_of(one: Array, some: Array, cores: Array) -> Array:
 
 def repeat_error(data: Data) -> tuple[float | None, int, float | None, int]:
     """How far two measurements of the same thing lie apart: mean relative difference and number, for kernels and groups."""
-    first = {(r.set, r.k, r.i, r.c): r for r in data.alone if not r.again}
+    first = {(r.x, r.set, r.k, r.i, r.c): r for r in data.alone if not r.again}
     groups = {(r.set, r.d): r for r in data.groups if not r.again}
     kernel, group = [], []
     for row in data.alone:
-        before = first.get((row.set, row.k, row.i, row.c))
+        before = first.get((row.x, row.set, row.k, row.i, row.c))
         if row.again and before is not None:
             kernel.append(abs(_seconds(row) / _seconds(before) - 1.0))
     for twice in data.groups:

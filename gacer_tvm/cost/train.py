@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 
 from .. import __version__, progress
 from ..errors import LogError
+from .base import Base, fit_base
 from .device import Device
-from .features import ALONE_NAMES, FLAGS, GROUP_NAMES
-from .learned import Card, LearnedModel, Part
+from .features import ALONE_NAMES, FLAGS, GROUP_NAMES, with_base
+from .learned import NO_BASE, Card, LearnedModel, Part
 from .regress import Linear, Nearest, Range, Scores, Trees, scores_of
-from .rows import LEARNED, Data, read_rows
+from .rows import Data, read_rows
+from .seen import pack
 from .sharing import group_seconds
-from .tables import AloneTable, GroupTable, alone_table, group_table, repeat_error, width_of
+from .sources import OTHER_DEVICE, devices_measured, is_own, level, once, source_counts
+from .tables import AloneTable, GroupTable, alone_table, group_table, joined, repeat_error, width_of
 
-__all__ = ["LEAST", "Minimum", "train"]
+__all__ = ["LEAST", "Minimum", "of_device", "train", "train_on", "widths"]
 
 Array = NDArray[np.float64]
 
@@ -43,6 +46,7 @@ def train(
     paths: str | Path | Iterable[str | Path],
     *,
     device: str | None = None,
+    also: Sequence[str] = (),
     least: Minimum = LEAST,
     folds: int = 5,
     rounds: int = 300,
@@ -55,7 +59,9 @@ def train(
     paths
         Files of measurements, or folders of them.
     device
-        Name of the device to learn; needed where the files hold several.
+        Name of the device to learn; needed where the files hold measurements of several.
+    also
+        Other devices whose kernels alone are learned from too, at less weight (`gacer_tvm.cost.sources.OTHER_DEVICE`).
     least
         Refuse less data than this.
     folds
@@ -68,10 +74,29 @@ def train(
     LogError
         On too little data; the message says what is missing.
     """
-    data, figures = _of_device(read_rows(paths), device)
+    return train_on(read_rows(paths), device=device, also=also, least=least, folds=folds, rounds=rounds, seed=seed)
+
+
+def train_on(
+    everything: Data,
+    *,
+    device: str | None = None,
+    also: Sequence[str] = (),
+    least: Minimum = LEAST,
+    folds: int = 5,
+    rounds: int = 300,
+    seed: int = 0,
+) -> LearnedModel:
+    """Like `train`, on what was read already."""
+    data, figures = of_device(everything, device)
     _enough(data, least)
-    alone = alone_table(data, figures)
-    groups = group_table(data, figures, _widths(data, figures))
+    others = {name: of_device(everything, name) for name in also if name != figures.name}
+    tables = [alone_table(data, figures)]
+    for other, other_figures in others.values():
+        table = alone_table(other, other_figures)
+        tables.append(replace(table, weight=table.weight * OTHER_DEVICE, own=np.zeros_like(table.own)))
+    alone = joined(tables)
+    groups = group_table(data, figures, widths(data))
     steps = folds * 2 + 2
     scores: dict[str, dict[str, Scores]] = {}
     with progress.update("training", steps) as task:
@@ -81,7 +106,9 @@ def train(
 
         scores["kernel"] = _judge_alone(alone, folds, trees, task)
         scores["group"] = _judge_groups(groups, alone, folds, trees, task)
-        kernel_part = _part(ALONE_NAMES, alone.features, alone.target, alone.weight, trees())
+        base = fit_base(alone.amounts, alone.seconds, alone.weight)
+        features, target = corrected(alone, base)
+        kernel_part = _part(ALONE_NAMES, features, target, alone.weight, trees(), alone, base)
         task.advance(1)
         use = groups.usable
         group_part = _part(GROUP_NAMES, groups.features[use], groups.target[use], None, trees())
@@ -93,10 +120,10 @@ def train(
         versions={"gacer_tvm": __version__, "xgboost": _xgboost_version(), "numpy": np.__version__},
         measured_with=_merged(s.versions for s in data.sessions.values()),
         processors=sorted({s.processor for s in data.sessions.values()}),
-        kernels=len(data.kernels),
+        kernels=len(set(alone.keys) | {key for keys in groups.keys for key in keys}),
         alone=len(alone.seconds),
         groups=len(groups.seconds),
-        models=sorted({m for owners in data.owners.values() for m in owners}),
+        models=_models(alone),
         sets=sorted(set(groups.sets)),
         skipped=dict(data.skipped),
         scores=scores,
@@ -105,31 +132,62 @@ def train(
         reference_us=[round(float(v), 1) for v in np.quantile(reference, (0.1, 0.5, 0.9))] if reference else [],
         load=[round(float(v), 2) for v in np.quantile([n.load for n in data.noise], (0.1, 0.5, 0.9))] if reference else [],
         notes=sorted({s.note for s in data.sessions.values() if s.note}),
+        sources=source_counts(once(data.alone)),
+        others={name: len(once(other.alone)) for name, (other, _) in others.items()},
+        seen=pack([*data.alone, *data.groups, *(r for other, _ in others.values() for r in other.alone)]),
     )
     return LearnedModel(device=figures, card=card, kernel=kernel_part, group=group_part)
 
 
-def _of_device(data: Data, wanted: str | None) -> tuple[Data, Device]:
-    """The rows of one device, and its figures as the last session had them."""
+def of_device(data: Data, wanted: str | None) -> tuple[Data, Device]:
+    """The rows of one device, and its figures as the last session had them.
+
+    Raises
+    ------
+    LogError
+        Where there are none, or it is not told which of several devices is meant.
+    """
     names = data.devices()
     if not names:
-        raise LogError("no measurements: no session in the files; make some with `gacer-tvm profile MODELS --out FOLDER`")
-    if wanted is None and len(names) > 1:
-        raise LogError(f"measurements of several devices: {', '.join(names)}; name the one to learn (--device)")
-    name = wanted or names[0]
+        raise LogError(
+            f"no measurements: no session in the files{_damage(data)}; make some with `gacer-tvm profile MODELS --out FOLDER`"
+        )
+    measured = devices_measured(data)
+    if wanted is None and len(measured) > 1:
+        raise LogError(f"measurements of several devices: {', '.join(measured)}; name the one to learn (--device)")
+    if wanted is None and not measured:
+        raise LogError(
+            f"only rows from elsewhere (of {', '.join(names)}); a model is judged on own measurements: make some with "
+            f"`gacer-tvm profile`"
+        )
+    name = wanted or measured[0]
     if name not in names:
         raise LogError(f"no measurements of device {name!r}; there are some of {', '.join(names)}")
     mine = {x for x, s in data.sessions.items() if s.device.name == name}
-    data.alone = [r for r in data.alone if r.x in mine]
-    data.groups = [r for r in data.groups if r.x in mine]
-    data.noise = [r for r in data.noise if r.x in mine]
-    data.sessions = {x: s for x, s in data.sessions.items() if x in mine}
-    figures = max(data.sessions.values(), key=lambda s: s.began).device
-    return data, figures
+    kept = replace(
+        data,
+        alone=[r for r in data.alone if r.x in mine],
+        groups=[r for r in data.groups if r.x in mine],
+        noise=[r for r in data.noise if r.x in mine],
+        planned=[r for r in data.planned if r.x in mine],
+        sessions={x: s for x, s in data.sessions.items() if x in mine},
+    )
+    return kept, max(kept.sessions.values(), key=lambda s: s.began).device
+
+
+def _damage(data: Data) -> str:
+    """What was skipped, where something was: too little data may be data that cannot be read."""
+    skipped = [f"{count} lines skipped as {kind}, the first {data.first[kind]}" for kind, count in data.skipped.most_common()]
+    return f" ({'; '.join(skipped)})" if skipped else ""
+
+
+def _models(table: AloneTable) -> list[str]:
+    """Models of own measurements."""
+    return sorted({m for owners, own in zip(table.models, table.own) if own for m in owners})
 
 
 def _enough(data: Data, least: Minimum) -> None:
-    alone = [r for r in data.alone if not r.again]
+    alone = [r for r in once(data.alone) if is_own(r)]
     groups = [r for r in data.groups if not r.again]
     found = {
         "kernel measurements": (len(alone), least.alone),
@@ -140,26 +198,33 @@ def _enough(data: Data, least: Minimum) -> None:
     missing = [f"{need - have} more {what} ({have} of {need})" for what, (have, need) in found.items() if have < need]
     if missing:
         raise LogError(
-            f"too little data to train on: {', '.join(missing)} needed; measure more with `gacer-tvm profile`, of other "
-            f"models and sets"
+            f"too little data to train on: {', '.join(missing)} needed{_damage(data)}; measure more with `gacer-tvm profile`, "
+            f"of other models and sets"
         )
 
 
 def _judge_alone(table: AloneTable, folds: int, trees: Callable[[], Trees], task: Any) -> dict[str, Scores]:
-    models = sorted({m for owners in table.models for m in owners})
-    predicted = {name: np.full(len(table.seconds), np.nan) for name in ("learned", "prior", "scaled prior", "linear", "nearest")}
-    for out in _folds(models, folds):
-        test = np.array([not owners.isdisjoint(out) for owners in table.models])
-        # A kernel that a held-out model shares with others is held out with it.
-        fit = ~test
+    names = ("learned", "priced sum", "prior", "scaled prior", "linear", "nearest")
+    predicted = {name: np.full(len(table.seconds), np.nan) for name in names}
+    for out in _folds(_models(table), folds):
+        touched = np.array([not owners.isdisjoint(out) for owners in table.models])
+        test = touched & table.own
+        # A kernel that a held-out model shares with others is held out with it, and so is what others measured of it.
+        held = {work for work, tested in zip(table.work, test) if tested}
+        fit = ~touched & (table.own | np.array([work not in held for work in table.work]))
         task.advance(1)
         if not test.any() or not fit.any():
             continue
-        guess = _fits(table.features, table.target, table.weight, fit, test, trees)
+        guess = _fits(table.features, table.target, table.weight, fit, test)
         guess["prior"] = np.zeros(int(test.sum()))
         guess["scaled prior"] = np.full(int(test.sum()), float(np.median(table.target[fit])))
         for name, logs in guess.items():
             predicted[name][test] = table.prior[test] * np.exp(logs)
+        base = fit_base(table.amounts[fit], table.seconds[fit], table.weight[fit])
+        features, target = corrected(table, base)
+        learned = trees().fit(features[fit], target[fit], table.weight[fit]).predict(features[test])
+        predicted["priced sum"][test] = base.seconds(table.amounts[test], table.prior[test])
+        predicted["learned"][test] = predicted["priced sum"][test] * np.exp(learned)
     return _scores(predicted, table.seconds)
 
 
@@ -174,7 +239,8 @@ def _judge_groups(
         task.advance(1)
         if not test.any() or not fit.any():
             continue
-        guess = _fits(table.features, table.target, None, fit, test, trees)
+        guess = _fits(table.features, table.target, None, fit, test)
+        guess["learned"] = trees().fit(table.features[fit], table.target[fit]).predict(table.features[test])
         guess["prior"] = np.zeros(int(test.sum()))
         for name, logs in guess.items():
             friction = np.exp(logs) - 1.0
@@ -188,10 +254,10 @@ def _fits(
     weight: Array | None,
     fit: NDArray[np.bool_],
     test: NDArray[np.bool_],
-    trees: Callable[[], Trees],
 ) -> dict[str, Array]:
+    """The plain ways to learn, which the trees must beat."""
     found = {}
-    for name, model in (("learned", trees()), ("linear", Linear()), ("nearest", Nearest())):
+    for name, model in (("linear", Linear()), ("nearest", Nearest())):
         fitted = model.fit(features[fit], target[fit], None if weight is None else weight[fit])
         found[name] = fitted.predict(features[test])
     return found
@@ -208,16 +274,31 @@ def _folds(names: Sequence[str], count: int) -> list[set[str]]:
     return [set(names[n::count]) for n in range(count)]
 
 
-def _part(names: tuple[str, ...], features: Array, target: Array, weight: Array | None, trees: Trees) -> Part:
+def _part(
+    names: tuple[str, ...],
+    features: Array,
+    target: Array,
+    weight: Array | None,
+    trees: Trees,
+    alone: AloneTable | None = None,
+    base: Base = NO_BASE,
+) -> Part:
     flags = np.array([name in FLAGS for name in names])
     within = Range.of(features, flags)
     trees.fit(features, target, weight)
-    return Part(names, within, float(np.median(target)), trees)
+    typical = target if alone is None else alone.target[alone.own]
+    return Part(names, within, float(np.median(typical)), trees, base)
 
 
-def _widths(data: Data, device: Device) -> dict[tuple[str, int, int], float]:
+def corrected(table: AloneTable, base: Base) -> tuple[Array, Array]:
+    """What trees learn that correct a base: features with the base's time, logarithms of measured time over it."""
+    seconds = base.seconds(table.amounts, table.prior)
+    return with_base(table.features, seconds), np.log(table.seconds / seconds)
+
+
+def widths(data: Data) -> dict[tuple[str, int, int], float]:
     """Cores that kernels keep busy, where they were measured on one core and on more."""
-    least = {(r.k, r.i, r.c): r.s[LEARNED] for r in data.alone if not r.again}
+    least = {(r.k, r.i, r.c): level(r) for r in once(data.alone)}
     known = [(k, i, c) for k, i, c in least if c >= 1 and (k, i, 1) in least]
     if not known:
         return {}

@@ -20,6 +20,7 @@ from ..schedule import Schedule, make
 from .choose import choose
 from .device import is_here, target_device
 from .executable import Executable
+from .record import Recorder
 
 __all__ = ["as_tenants", "build", "lower_tenants", "resolve_device"]
 
@@ -38,6 +39,7 @@ def build(
     measure_seconds: float = 20.0,
     cache: str | Path | bool = True,
     inputs: Mapping[str, Mapping[str, Any]] | None = None,
+    record: str | Path | None = None,
 ) -> Executable:
     """Compile several models into one executable for one device.
 
@@ -63,6 +65,10 @@ def build(
         Keep compiled kernels between processes: True (the user's cache folder), a folder, or False.
     inputs
         Inputs to measure with; random values by default.
+    record
+        A device's folder of measurements (``"tuning_logs/cpu-2x-avx512f"``): what is measured for ``"auto"`` and by
+        `Executable.benchmark` is appended there, predictions beside it, for `gacer-tvm train` and `gacer-tvm logs --drift`.
+        By default nothing is kept.
 
     Raises
     ------
@@ -84,6 +90,7 @@ def build(
         measure_seconds=measure_seconds,
         inputs=inputs,
         tuning_logs=tuning_logs,
+        record=record,
     )
 
 
@@ -125,8 +132,11 @@ def assemble(
     measure_seconds: float = 20.0,
     inputs: Mapping[str, Mapping[str, Any]] | None = None,
     tuning_logs: Any = None,
+    record: str | Path | None = None,
 ) -> Executable:
     """An executable for a lowered graph under a schedule (as `build` takes them)."""
+    folders = _folders(tuning_logs)
+    recorder = None if record is None else Recorder(record, graph, library, device, folders)
     if isinstance(schedule, str) and schedule == "auto":
 
         def feed(session: Any) -> None:
@@ -147,14 +157,15 @@ def assemble(
             search_seconds=search_seconds,
             measure_seconds=measure_seconds,
             feed=feed,
-            models=_folders(tuning_logs),
+            models=folders if record is None else (*folders, Path(record)),
+            record=recorder,
         )
         library.ensure({(launch.operator, launch.items) for launch in plan.launches})
-        return Executable(graph, library, plan, device, session, decision)
+        return Executable(graph, library, plan, device, session, decision, recorder)
     plan = lower(_schedule(schedule, graph, device), graph, device=device.name)
     check_plan(plan, graph)
     library.ensure({(launch.operator, launch.items) for launch in plan.launches})
-    return Executable(graph, library, plan, device)
+    return Executable(graph, library, plan, device, recorder=recorder)
 
 
 def _all_tenants(models: Sequence[tuple[str, Any]]) -> list[Tenant]:

@@ -23,6 +23,7 @@ from ..runtime import Constants
 from ..schedule import Schedule, make
 from ..search import SearchResult, search
 from .measure import Quantiles, interleave
+from .record import Recorder
 from .session import open_session
 
 __all__ = ["Decision", "choose", "measure_alone"]
@@ -30,6 +31,8 @@ __all__ = ["Decision", "choose", "measure_alone"]
 # A candidate must beat a plain way by this much to be worth its complexity: below it the two are the same measurement.
 _CLEARLY = 0.01
 _MOST_TURNS = 0.7
+# The least of several rounds is what a model learns from.
+_ROUNDS_KEPT = 7
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def choose(
     feed: Callable[[Any], None] | None = None,
     cost: Any = None,
     models: Sequence[str | Path] = ("tuning_logs",),
+    record: Recorder | None = None,
 ) -> tuple[LaunchPlan, Any, Decision]:
     """Find the schedule.
 
@@ -102,6 +106,8 @@ def choose(
         learned model where there is one, else by the prior.
     models
         Folders where a learned model of the device is looked for (`gacer_tvm.cost.learned.find_model`).
+    record
+        Keeps what is measured.
 
     Returns
     -------
@@ -111,8 +117,8 @@ def choose(
     constants = Constants(graph) if here and device.kind == "cpu" else None
     model, told = cost, ""
     if model is None:
-        measured_alone = measure_alone(graph, library, device, constants, feed) if here else None
-        model, told = _default_cost(device, models, measured_alone)
+        measured_alone = measure_alone(graph, library, device, constants, feed, record=record) if here else None
+        model, told = _default_cost(device, models, measured_alone, library)
     result = search(
         graph, device, model, objective=objective, seed=seed, time_budget_s=search_seconds, top=max(candidates, 1)
     )
@@ -142,6 +148,9 @@ def choose(
     measured = {
         name: Quantiles(q.seconds + again[name].seconds) if name in again else q for name, q in timed.items()
     }
+    if record is not None:
+        record.add_cost(model)
+        record.makespans({name: plan.schedule for name, plan in plans.items()}, measured)
     chosen = _winner(again, plain)
     for name, session in sessions.items():
         if name != chosen:
@@ -157,14 +166,17 @@ def choose(
 
 
 def _default_cost(
-    device: Device, folders: Sequence[str | Path], alone: Mapping[tuple[int, int, int | None], float] | None
+    device: Device,
+    folders: Sequence[str | Path],
+    alone: Mapping[tuple[int, int, int | None], float] | None,
+    library: KernelLibrary,
 ) -> tuple[Any, str]:
     """The device's learned model, or the prior, over what was measured; and in words which, and why."""
     found, where = find_model(device, folders)
     measured = "" if alone is None else "whole kernels measured alone; chunks and company by "
     if found is None:
         return (AnalyticPrior() if alone is None else RecordedCost(alone)), f"{measured}prior; {where}"
-    learned = LearnedCost(found)
+    learned = LearnedCost(found, counts=library.counts)
     return (learned if alone is None else MeasuredAndLearned(alone, learned)), f"{measured}{learned.name}; {where}"
 
 
@@ -175,10 +187,15 @@ def measure_alone(
     constants: Any = None,
     feed: Callable[[Any], None] | None = None,
     rounds: int = 3,
+    record: Recorder | None = None,
 ) -> dict[tuple[int, int, int | None], float]:
-    """Seconds of every whole operator alone, on one core and on all: ``(operator, batch, cores)`` → median seconds."""
+    """Seconds of every whole operator alone, on one core and on all: ``(operator, batch, cores)`` → median seconds.
+
+    They are taken in `rounds` rounds of the whole graph, one after the other; in more where they are to be kept (`record`).
+    """
+    rounds = rounds if record is None else max(rounds, _ROUNDS_KEPT)
     base = make.sequential(graph, device.name)
-    found: dict[tuple[int, int, int | None], float] = {}
+    found: dict[tuple[int, int, int | None], list[float]] = {}
     counts = sorted({1, device.units}) if device.kind == "cpu" else [device.units]
     for cores in counts:
         schedule = base
@@ -188,12 +205,15 @@ def measure_alone(
         session = open_session(graph, plan, library, device, constants)
         try:
             (feed or _feed_random)(session)
-            times = np.median(session.timed_rounds(rounds), axis=0)
+            times = np.asarray(session.timed_rounds(rounds))
         finally:
             session.close()
-        for launch, (start, end) in zip(plan.launches, times, strict=True):
-            found[launch.operator, launch.items, cores] = max(float(end - start), 1e-7)
-    return found
+        took = np.maximum(times[:, :, 1] - times[:, :, 0], 1e-7)
+        for launch, seconds in zip(plan.launches, took.T, strict=True):
+            found[launch.operator, launch.items, cores] = seconds.tolist()
+    if record is not None:
+        record.alone(found)
+    return {at: float(np.median(seconds)) for at, seconds in found.items()}
 
 
 def _parallel(graph: MultiTenantGraph, device: Device) -> Schedule:

@@ -18,6 +18,7 @@ from ..plan import LaunchPlan
 from ..schedule import Schedule
 from .measure import Quantiles, interleave
 from .profile import Profile
+from .record import Recorder
 from .report import Report, make_report
 from .session import open_session
 from .signature import TenantSignature, signatures
@@ -36,6 +37,8 @@ class Executable:
         The stages' values that it was made from.
     decision
         How the schedule was chosen (see `executable.choose.Decision`); None where it was given.
+    recorder
+        Keeps what is measured (see `executable.record.Recorder`); None where nothing is to be kept.
     """
 
     def __init__(
@@ -46,12 +49,14 @@ class Executable:
         device: Device,
         session: Any = None,
         decision: Any = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.graph = graph
         self.library = library
         self.plan = plan
         self.device = device
         self.decision = decision
+        self.recorder = recorder
         self._signatures = signatures(graph)
         self._session = session
         self._lock = threading.Lock()
@@ -61,6 +66,12 @@ class Executable:
     def schedule(self) -> Schedule:
         """The schedule that it runs."""
         return self.plan.schedule
+
+    @property
+    def way(self) -> str:
+        """What the schedule is called: the name that won the choice, its strategy, or ``given``."""
+        chosen = getattr(self.decision, "chosen", "")
+        return chosen or self.schedule.provenance.strategy or "given"
 
     @property
     def tenants(self) -> dict[str, TenantSignature]:
@@ -108,6 +119,8 @@ class Executable:
     ) -> Quantiles:
         """Time whole rounds (all tenants once; inputs are in place, outputs are not copied).
 
+        Where the executable was built with a place for data (`record`), the makespan is kept beside the predictions of it.
+
         Parameters
         ----------
         inputs
@@ -115,7 +128,10 @@ class Executable:
         """
         with self._lock:
             session = self._ready(inputs)
-            return interleave({"round": session.round}, repeats=repeats, warmup=warmup)["round"]
+            found = interleave({"round": session.round}, repeats=repeats, warmup=warmup)["round"]
+        if self.recorder is not None:
+            self.recorder.makespans({self.way: self.schedule}, {self.way: found})
+        return found
 
     def profile(self, inputs: Mapping[str, Mapping[str, Any]] | None = None) -> Profile:
         """Measure one round launch by launch."""

@@ -101,11 +101,13 @@ class _Counter:
     def result(self) -> Counts:
         whole = self._sum() or 1.0
         return Counts(
-            self.tasks, self.regions, round(self.outside / whole, 4),
-            *(round(self.total[n], 1) for n in ("fused", "slow", "vector_loads", "scalar_loads", "gathers", "stores")),
-            *(round(self.total[n], 1) for n in ("scattered", "steps", "chains")),
-            round(self.lanes / self.arithmetic, 4) if self.arithmetic else 1.0, self.total["size"], self.scratch,
-        )  # fmt: skip
+            tasks=self.tasks,
+            regions=self.regions,
+            serial=round(self.outside / whole, 4),
+            lanes=round(self.lanes / self.arithmetic, 4) if self.arithmetic else 1.0,
+            scratch=self.scratch,
+            **{name: round(value, 1) for name, value in self.total.items()},
+        )
 
     def visit(self, stmt: Any, at: _Place) -> None:
         if isinstance(stmt, tir.For):

@@ -20,6 +20,7 @@ from ..graph.legality import Refused
 from ..graph.model import LaunchShape, MultiTenantGraph
 from . import cubin, rules
 from .chunk import with_offset
+from .counts import Counts, count
 from .launch_shape import launch_shape, with_device_figures
 from .request import KernelRequest, request
 from .rules.base import NotApplicable
@@ -55,6 +56,8 @@ class Kernel:
         Rules that failed before `rule` succeeded, with the reason.
     workspaces
         Shape and dtype of each buffer that the launcher lends the kernel for the time of the launch (CUDA).
+    counts
+        What it executes (CPU), where it was compiled here or its manifest tells.
     """
 
     key: str
@@ -63,6 +66,7 @@ class Kernel:
     launch: LaunchShape | None = None
     failures: tuple[tuple[str, str], ...] = field(default=(), compare=False)
     workspaces: tuple[Workspace, ...] = ()
+    counts: Counts | None = None
 
 
 class KernelLibrary:
@@ -102,6 +106,7 @@ class KernelLibrary:
         self._kernels: dict[str, Kernel] = {}
         self._requests: dict[tuple[str, int, int, int], KernelRequest] = {}
         self._schedules: dict[str, tuple[Any, str]] = {}
+        self._counts: dict[str, Counts] = {}
         # Records that compute what a kernel computes and did not serve, with the reason.
         self._refused: dict[str, tuple[tuple[str, str], ...]] = {}
 
@@ -149,6 +154,18 @@ class KernelLibrary:
     def scheduled(self, operator: int, items: int) -> tuple[Any, str, tuple[tuple[str, str], ...]]:
         """The scheduled PrimFunc as it is compiled, the rule that made it, and the rules that failed."""
         return self._schedule(self.request(operator, items))
+
+    def counts(self, operator: int) -> Counts | None:
+        """What an operator's kernel executes at the whole batch; None on a GPU."""
+        if is_cuda(self.target):
+            return None
+        wanted = self.request(operator, self.graph.tenants[self.graph.operators[operator].tenant].batch)
+        held = self._kernels.get(wanted.key)
+        if held is not None and held.counts is not None:
+            return held.counts
+        if wanted.key not in self._counts:
+            self._counts[wanted.key] = count(self._schedule(wanted)[0])
+        return self._counts[wanted.key]
 
     def refused(self, operator: int, items: int) -> tuple[tuple[str, str], ...]:
         """Tuning records of what this kernel computes that were not used for it: (record, reason) each."""
@@ -257,7 +274,8 @@ class KernelLibrary:
         kernels = []
         for (wanted, _, rule, failures), (func, workspaces) in zip(made, lifted):
             shape = with_device_figures(launch_shape(func), source, wanted.symbol, self.target)
-            kernels.append(Kernel(wanted.key, None, rule, shape, failures, workspaces))
+            counted = None if cuda else count(func)
+            kernels.append(Kernel(wanted.key, None, rule, shape, failures, workspaces, counted))
         origin: Any = module
         if cuda and not tvm.runtime.enabled("cuda"):
             # TVM then generates source and no code; the functions that it hands out must not be called.

@@ -17,8 +17,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .._tvm import tvm
 from ..graph.model import LaunchShape
+from .counts import Counts
 from .request import GENERATION, target_text
 
 if TYPE_CHECKING:
@@ -111,7 +114,8 @@ class KernelStore:
                     shape = LaunchShape(*entry["launch"]) if entry["launch"] else None
                     failures = tuple((str(a), str(b)) for a, b in entry.get("failures", ()))
                     spaces = tuple((tuple(dims), str(dtype)) for dims, dtype in entry.get("workspaces", ()))
-                    kernel = Kernel(key, module[entry["symbol"]], entry["rule"], shape, failures, spaces)
+                    counts = msgspec.convert(entry["counts"], Counts) if entry.get("counts") else None
+                    kernel = Kernel(key, module[entry["symbol"]], entry["rule"], shape, failures, spaces, counts)
                     found[key] = (kernel, file)
                     wanted.discard(key)
             except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError):
@@ -158,6 +162,7 @@ def write_manifest(path: Path, file: Path, kernels: Iterable[Kernel], target: An
                 "launch": [k.launch.grid, k.launch.block, k.launch.registers, k.launch.shared_bytes] if k.launch else None,
                 "failures": [list(f) for f in k.failures],
                 "workspaces": [[list(dims), dtype] for dims, dtype in k.workspaces],
+                "counts": list(msgspec.structs.astuple(k.counts)) if k.counts is not None else None,
             }
             for k in kernels
         },

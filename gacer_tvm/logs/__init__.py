@@ -1,7 +1,8 @@
 """Old tuning logs: auto-scheduler (Ansor), AutoTVM and TopHub, MetaSchedule before 0.20: read, learned from, replayed.
 
-`read_logs` turns files into typed records, `summarize` says what they hold, `log_rows` makes them data for a cost model,
-`ScheduleLibrary` finds their schedules for today's kernels, `convert` writes what replays as a MetaSchedule database.
+`read_logs` turns files into typed records, `summarize` says what they hold, `log_rows` makes them a table of features,
+`write_rows` adds their kernel times to the cost model's data, `ScheduleLibrary` finds their schedules for today's kernels,
+`convert` writes what replays as a MetaSchedule database.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .convert_database import Conversion, convert
+    from .cost_rows import RowsWritten, write_rows
     from .data_rows import LogRow, log_rows
     from .identify import Dictionary, load_dictionary
     from .library import ScheduleLibrary, find_schedule
@@ -30,6 +32,7 @@ _PLACES = {
     "LogSummary": "summary",
     "NotReplayed": "replay",
     "Replayed": "replay",
+    "RowsWritten": "cost_rows",
     "ScheduleLibrary": "library",
     "convert": "convert_database",
     "find_schedule": "library",
@@ -37,6 +40,7 @@ _PLACES = {
     "log_rows": "data_rows",
     "read_logs": "reader",
     "summarize": "summary",
+    "write_rows": "cost_rows",
 }
 
 __all__ = [
@@ -49,6 +53,7 @@ __all__ = [
     "LogSummary",
     "NotReplayed",
     "Replayed",
+    "RowsWritten",
     "ScheduleLibrary",
     "convert",
     "find_schedule",
@@ -56,6 +61,7 @@ __all__ = [
     "log_rows",
     "read_logs",
     "summarize",
+    "write_rows",
 ]
 
 

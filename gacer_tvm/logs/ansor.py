@@ -61,7 +61,15 @@ def read_ansor(value: Mapping[str, object], file: str, line: int) -> LogRecord:
         **parse_result(value["r"]),
         flops=flops,
         schedule=AnsorSchedule(steps, layout),
+        cores=_cores(task),
     )
+
+
+def _cores(task: list[object]) -> int | None:
+    """The first of the hardware parameters; -1 on a GPU."""
+    hardware = task[2] if len(task) > 2 else None
+    cores = hardware[0] if isinstance(hardware, list) and hardware else None
+    return cores if type(cores) is int and 0 < cores <= 4096 else None
 
 
 def _workload(key: WorkloadKey, steps: tuple[Step, ...]) -> tuple[str, tuple[Tensor, ...], int, float | None]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from .record import AutoTvmConfig, LogRecord, MetaTrace
 from .steps import Annotate, AnsorSchedule, CacheRead, Pragma, Split, Step
 
-__all__ = ["LogRow", "log_rows"]
+__all__ = ["BYTES", "LogRow", "log_rows"]
 
-_BYTES = {
+BYTES = {
     "float64": 8,
     "float32": 4,
     "float16": 2,
@@ -104,7 +104,7 @@ def _row(record: LogRecord) -> LogRow | None:
     if seconds is None or not record.flops or not record.tensors or record.target.device == "other":
         return None
     dtype = record.dtype or "float32"
-    moved = sum(tensor.size * _BYTES.get(tensor.dtype or dtype, 4) for tensor in record.tensors)
+    moved = sum(tensor.size * BYTES.get(tensor.dtype or dtype, 4) for tensor in record.tensors)
     return LogRow(
         source=record.source,
         op_class=record.op_class,

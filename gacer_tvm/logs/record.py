@@ -106,6 +106,8 @@ class LogRecord:
         Arithmetic operations of the workload where they can be told from the shapes, else None.
     schedule
         What was tried, or None where the line has none.
+    cores
+        Cores of the CPU that the tuner was told of (Ansor since 0.3), or None.
     """
 
     source: Source
@@ -123,6 +125,7 @@ class LogRecord:
     timestamp: float | None = None
     flops: float | None = None
     schedule: Schedule | None = field(default=None, repr=False)
+    cores: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cost.device import Device
-from ..cost.rows import LEARNED, Alone, Data, Spread
+from ..cost.rows import LEARNED, Alone, Data, spread_of
 from ..plan import LaunchPlan
 from .kernels import Kernels
 from .rounds import Rounds, chunked
 from .select import sizes_in_turn
 
-__all__ = ["AloneTurns", "Measured", "spread_of"]
+__all__ = ["AloneTurns", "Measured"]
 
 At = tuple[str, int, int]
 Measured = dict[At, float]
@@ -144,8 +144,3 @@ class AloneTurns:
         taken = spans[:, :, 1] - spans[:, :, 0]
         return {at: taken[:, which].mean(axis=1) for at, which in calls.items()}
 
-
-def spread_of(seconds: Sequence[float] | NDArray[np.float64]) -> Spread:
-    """Deciles, lower quartile and median, in microseconds."""
-    low, quarter, middle, high = (round(max(float(v), 1e-9) * 1e6, 3) for v in np.quantile(seconds, (0.1, 0.25, 0.5, 0.9)))
-    return low, quarter, middle, high

@@ -16,11 +16,11 @@ from .. import __version__, progress
 from .._tvm import tvm
 from ..cost.device import Device
 from ..cost.host import processor
-from ..cost.rows import Data, Noise, Session, Writer, read_rows
+from ..cost.rows import Data, Noise, Session, Writer, read_rows, spread_of
 from ..errors import DeviceError
 from ..graph.model import MultiTenantGraph
 from ..kernels.library import KernelLibrary
-from .alone import AloneTurns, spread_of
+from .alone import AloneTurns
 from .groups import GroupTurns
 from .kernels import Kernels
 from .reference import Reference

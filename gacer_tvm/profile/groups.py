@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..cost.device import Device
 from ..cost.prior import AnalyticPrior
-from ..cost.rows import LEARNED, Data, Group, Run, Stream
+from ..cost.rows import LEARNED, Data, Group, Run, Stream, spread_of
 from ..plan import LaunchPlan
-from .alone import Measured, spread_of
+from .alone import Measured
 from .company import Company, draw
 from .kernels import Kernels
 from .rounds import Rounds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..cost.facts import graph_facts
-from ..cost.footprint import round_bytes
-from ..cost.rows import Data, Failure, Kernel, Writer
+from ..cost.footprint import mebibytes
+from ..cost.rows import Data, Failure, Kernel, Writer, kernel_key
 from ..errors import GacerError
 from ..graph.model import MultiTenantGraph
 from ..kernels.library import KernelLibrary
@@ -42,16 +42,16 @@ class Kernels:
         known: Data,
     ) -> None:
         self.graph, self.library, self.writer, self.session = graph, library, writer, session
-        self.mebibytes = round(round_bytes(graph) / 2**20, 2)
+        self.mebibytes = mebibytes(graph)
         self.failures = 0
-        self._models, self._facts = models, graph_facts(graph)
+        self._models, self._facts = models, graph_facts(graph, library.counts)
         self._bad = {(r.k, r.i) for r in known.failures}
         self._written = {(k, m) for k, owners in known.owners.items() for m in owners}
 
     def key(self, operator: int) -> str:
         """The kernel's key at the whole batch; a model that has it is written once."""
         found = self.graph.operators[operator]
-        key = self.library.key(operator, self.graph.tenants[found.tenant].batch)[:12]
+        key = kernel_key(self.library, operator, self.graph.tenants[found.tenant].batch)
         model = self._models[found.tenant]
         if (key, model) not in self._written:
             self._written.add((key, model))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 from gacer_tvm.cost.device import Device
 from gacer_tvm.cost.facts import Facts
 from gacer_tvm.cost.features import prior_of
 from gacer_tvm.cost.host import processor
-from gacer_tvm.cost.rows import Alone, Group, Kernel, Member, Noise, Row, Session, Spread, Writer
+from gacer_tvm.cost.learned import check_sum
+from gacer_tvm.cost.rows import Alone, Group, Kernel, Noise, Row, Run, Session, Spread, Stream, Writer
 
-from ..devices import cpu
+from ..devices import cpu as cpu
 
 DEVICE = cpu(2, "made-up")
 
@@ -68,8 +71,8 @@ def rows(kernels: int = 40, models: int = 8, sets: int = 4, groups: int = 60, de
                 streams.append(each * times)
             both = min(streams) * (1 + true_friction(known[left], known[right]))
             whole = both + max(streams) - min(streams)
-            streams_run = tuple(Member(k, 4, 1, t, s * 1e6, whole * 1e6) for k, t, s in members)
-            found.append(Group("s1", f"set{number}", streams_run, spread(whole), 5, 100.0))
+            ran = tuple(Stream(1, s * 1e6, whole * 1e6, (Run(k, 4, t, s * 1e6),)) for k, t, s in members)
+            found.append(Group("s1", f"set{number}", f"0.{len(found)}.0", ran, spread(whole), 5, 100.0))
     return found
 
 
@@ -79,3 +82,9 @@ def write(path: Path, what: list[Row]) -> Path:
         for row in what:
             writer.write(row)
     return path
+
+
+def resealed(content: dict[str, Any]) -> str:
+    """The text of a model file whose content was changed on purpose."""
+    rest = {name: value for name, value in content.items() if name != "check"}
+    return json.dumps({**rest, "check": check_sum(rest)})

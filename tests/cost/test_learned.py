@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from gacer_tvm.cost import AnalyticPrior, Cost, InterferingCost
-from gacer_tvm.cost.facts import graph_facts
-from gacer_tvm.cost.features import ALONE_NAMES, Members, alone_features, group_features, prior_of
+from gacer_tvm.cost.base import PRICED
+from gacer_tvm.cost.facts import Facts, graph_facts
+from gacer_tvm.cost.features import ALONE_NAMES, Members, alone_features, group_features, member_table, prior_of
 from gacer_tvm.cost.learned import LearnedCost, LearnedModel, MeasuredAndLearned, find_model, load_model
 from gacer_tvm.cost.rows import Alone, Kernel, read_rows
 from gacer_tvm.cost.sharing import friction_of, group_seconds, phases
@@ -44,7 +45,7 @@ def test_a_rule_that_the_prior_lacks_is_learned_for_models_and_sets_held_out(mod
     assert kernel["learned"].mape < 0.15 and kernel["learned"].spearman > 0.98
     assert kernel["learned"].rows == 320 and group["learned"].rows == 240
     assert group["learned"].mape < 0.05 < group["prior"].mape
-    assert set(kernel) == {"learned", "prior", "scaled prior", "linear", "nearest"}
+    assert set(kernel) == {"learned", "priced sum", "prior", "scaled prior", "linear", "nearest"}
 
 
 def test_no_held_out_kernel_is_trained_on(log: Path, tmp_path: Path) -> None:
@@ -81,8 +82,37 @@ def test_predictions_follow_the_rule_and_not_the_prior(model: LearnedModel) -> N
     kernels = [made.facts(n) for n in range(40)]
     long = [f for f in kernels if f.reduction >= 16]
     prior = prior_of(long, [4] * len(long), [2] * len(long), model.device)
-    ratio = np.exp(model.kernel.trees.predict(alone_features(long, [4] * len(long), [2] * len(long), prior, model.device)))
-    assert np.median(ratio) == pytest.approx(4.0, rel=0.1)
+    features, amounts = alone_features(long, [4] * len(long), [2] * len(long), prior, model.device, [0.0] * len(long))
+    seconds, inside = model.kernel.seconds(features, amounts, prior.seconds)
+    assert inside.all() and np.median(seconds / prior.seconds) == pytest.approx(4.0, rel=0.1)
+
+
+def test_what_kernels_execute_has_prices_that_hold_beyond_the_training_data(tmp_path: Path) -> None:
+    prices = {"fused": 2e-10, "vector_loads": 3e-10, "steps": 1e-9}
+    rng = np.random.default_rng(3)
+
+    def counted(n: int, scale: float) -> Facts:
+        amounts = {name: float(rng.integers(1_000, 100_000)) * scale for name in prices}
+        return msgspec.structs.replace(made.facts(n), counted=1, parallel=8, regions=1, **amounts)
+
+    def seconds(mine: Facts, items: int, cores: int) -> float:
+        share = items / mine.batch / min(cores, 8 * items / mine.batch)
+        return 2e-6 + share * sum(getattr(mine, name) * price for name, price in prices.items())
+
+    kept = [r for r in made.rows(kernels=60) if not isinstance(r, Alone | Kernel)]
+    for n in range(60):
+        mine = counted(n, 1.0)
+        kept.append(Kernel(f"{n:016x}", f"model{n % 8}", mine))
+        for i in (1, 2, 4):
+            kept += [Alone("s1", f"{n:016x}", i, c, made.spread(seconds(mine, i, c)), 5, 100.0) for c in (1, 2)]
+    model = train(made.write(tmp_path / "profile.jsonl", kept), rounds=60)
+    assert model.card.scores["kernel"]["priced sum"].mape < 0.02
+    huge = [counted(n, 50.0) for n in range(20)]
+    prior = prior_of(huge, [4] * 20, [1] * 20, model.device)
+    features, amounts = alone_features(huge, [4] * 20, [1] * 20, prior, model.device, [0.0] * 20)
+    found, inside = model.kernel.seconds(features, amounts, prior.seconds)
+    assert not inside.any()
+    assert np.allclose(found, [seconds(f, 4, 1) for f in huge], rtol=0.05)
 
 
 def test_the_facts_give_the_prior_that_the_graph_gives() -> None:
@@ -131,7 +161,7 @@ def test_models_of_other_features_or_with_broken_trees_are_refused(model: Learne
     content = json.loads(path.read_text())
     for key, value, word in (("features", ["x"], "other features"), ("trees", {"learner": 1}, "trees"), ("low", [0], "ranges")):
         broken = {**content, "kernel": {**content["kernel"], key: value}}
-        path.write_text(json.dumps(broken))
+        path.write_text(made.resealed(broken))
         with pytest.raises(LogError, match=word):
             load_model(path)
 
@@ -166,7 +196,9 @@ def test_groups_share_as_the_simulator_shares() -> None:
         seconds = rng.uniform(1e-4, 1e-3, count)
         width = rng.choice([1.0, 2.0], count)
         demand = rng.uniform(0, 0.8, count) * device.bandwidth
-        members = Members([0] * count, [some] * count, [4] * count, [1] * count, [1] * count, seconds, width, demand)
+        members = Members(
+            [0] * count, [1] * count, seconds, range(count), [some] * count, [4] * count, [1] * count, seconds, width, demand
+        )  # fmt: skip
         together, last = phases(members, device)
         program = Program(
             seconds.tolist(), width.tolist(), demand.tolist(), list(range(count)), [0] * count, [0] * count,
@@ -187,13 +219,30 @@ def test_the_order_of_a_groups_streams_does_not_matter() -> None:
     def features(order: list[int]) -> np.ndarray:
         return group_features(
             Members(
-                [0] * 3, [kernels[n] for n in order], [4] * 3, [1] * 3, [n + 1 for n in order],
-                [1e-3 * (n + 1) for n in order], [1.0] * 3, [1e9 * (n + 1) for n in order],
+                [0] * 3, [1] * 3, [1e-3 * (n + 1) for n in order], range(3), [kernels[n] for n in order], [4] * 3,
+                [n + 1 for n in order], [1e-3 * (n + 1) for n in order], [1.0] * 3, [1e9 * (n + 1) for n in order],
             ),
             made.DEVICE,
         )  # fmt: skip
 
     assert np.allclose(features([0, 1, 2]), features([2, 0, 1]))
+
+
+def test_a_stream_is_the_mean_of_its_kernels_over_the_time_they_take() -> None:
+    one, other = made.facts(1), made.facts(2)
+
+    def members(*runs: tuple[Facts, float, float]) -> Members:
+        facts, seconds, width = zip(*runs)
+        count = len(runs)
+        return Members(
+            [0], [1], [sum(seconds)], [0] * count, facts, [4] * count, [1] * count, seconds, width, [0.0] * count
+        )  # fmt: skip
+
+    assert members((one, 3e-3, 2.0), (other, 1e-3, 1.0)).width == pytest.approx([1.75])
+    table, names = member_table(members((one, 3e-3, 2.0), (other, 1e-3, 1.0)), made.DEVICE)
+    alone = [member_table(members((f, 1e-3, 1.0)), made.DEVICE)[0][0, names.index("points")] for f in (one, other)]
+    assert table[0, names.index("points")] == pytest.approx(0.75 * alone[0] + 0.25 * alone[1])
+    assert table[0, names.index("whole")] == 4e-3
 
 
 def test_friction_between_operators_is_symmetric_and_reaches_the_simulator(model: LearnedModel) -> None:
@@ -232,6 +281,7 @@ def test_features_hold_no_names(log: Path) -> None:
     data = read_rows(log)
     facts = list(data.kernels.values())[:5]
     prior = prior_of(facts, [4] * 5, [1] * 5, made.DEVICE)
-    table = alone_features(facts, [4] * 5, [1] * 5, prior, made.DEVICE)
+    table, amounts = alone_features(facts, [4] * 5, [1] * 5, prior, made.DEVICE, [1.0] * 5)
+    assert amounts.shape == (5, len(PRICED))
     assert table.shape == (5, len(ALONE_NAMES)) and np.isfinite(table).all()
     assert not any(isinstance(v, str) for f in facts for v in msgspec.structs.astuple(f))

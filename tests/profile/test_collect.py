@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gacer_tvm.profile.cpu import Buffers, CpuBench, Job
 
 from gacer_tvm import progress, relay
 from gacer_tvm.cli import main
@@ -19,7 +20,6 @@ from gacer_tvm.errors import DeviceError, TenantError
 from gacer_tvm.executable.build import assemble, lower_tenants
 from gacer_tvm.graph.synthetic import random_graph
 from gacer_tvm.profile import SUITE, collect, suite_tenants
-from gacer_tvm.profile.cpu import Buffers, CpuBench, Job
 from gacer_tvm.profile.select import budgets, chunks_of, groups_of, in_turn
 from gacer_tvm.relay import testing
 
