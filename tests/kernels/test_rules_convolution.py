@@ -234,3 +234,17 @@ def test_few_channels_from_large_windows(outputs: int, stride: int) -> None:
     call, _ = built(module([x.shape, first, second], make))
     y = functional.relu(functional.conv2d(*(torch.from_numpy(a) for a in (x, first)), padding=1))
     close(call(x), torch.tanh(functional.conv2d(y, torch.from_numpy(second), stride=stride, padding=2)).numpy())
+
+
+@pytest.mark.parametrize(("window", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 3, 0)])
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_pools_that_move_by_more_than_one(kind: str, window: int, stride: int, padding: int) -> None:
+    """Neither result nor operand is channels last here: what a vector would read lies apart."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 21, 34), dtype=np.float32)
+    pool = getattr(relax.op.nn, f"{kind}_pool2d")
+    options = {"count_include_pad": True} if kind == "avg" else {}
+    call, _ = built(
+        module([x.shape], lambda a: pool(a, (window, window), (stride, stride), (padding, padding), **options))
+    )
+    truth = getattr(functional, f"{kind}_pool2d")(torch.from_numpy(x), window, stride, padding)
+    close(call(x), truth.numpy())

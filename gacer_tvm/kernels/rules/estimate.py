@@ -25,6 +25,8 @@ _CODE = 12.0
 _STREAMS = 2.0
 # Cycles of a branch around a part of a tile's reduction.
 _BRANCH = 3.0
+# Cycles to bring one element into its lane where a vector is not contiguous.
+_GATHER = 3.0
 # Bytes of an operand that stay in the first-level cache; vectors of a larger one come at half the rate.
 _NEAR = 1 << 15
 
@@ -87,7 +89,8 @@ def _tile_cycles(plan: Plan, reads: list[Read], rows: int, vectors: int, steps: 
         along_r = read.strides[plan.row] if plan.row is not None else 0
         times = (1 if along_v == 0 else vectors) * (1 if along_r == 0 else rows)
         vector = 2.0 if read.size > _NEAR else 1.0
-        price = 0.5 if along_v == 0 else vector if along_v == 1 else 2.0 * plan.lanes
+        apart = _GATHER * plan.lanes if plan.lanes > 1 else 0.5
+        price = 0.5 if along_v == 0 else vector if along_v == 1 else apart
         moves += times * price
     work = rows * vectors
     # Each accumulator is a chain of dependent additions, four cycles each; each row is another stream of stores.

@@ -85,7 +85,8 @@ def _ranked(phase: Phase, machine: Machine) -> tuple[list[Read], list[tuple[floa
 def _widths(phase: Phase, v: int, term: Any, lanes: int) -> list[int]:
     """Vector widths worth trying along axis `v`: narrower ones where an operand is a broadcast or contiguous only in them.
 
-    Such is the input of a convolution in groups of 8 channels: 16 lanes read two values of it.
+    Such is the input of a convolution in groups of 8 channels: 16 lanes read two values of it. A window that moves by two
+    has none, and elements are worth trying.
     """
     found = [lanes]
     ragged = sum(read.strides[v] not in (0, 1) for read in reads_of(phase, term, lanes))
@@ -96,7 +97,8 @@ def _widths(phase: Phase, v: int, term: Any, lanes: int) -> list[int]:
             found.append(width)
             ragged = left
         width //= 2
-    return found
+    # What stays scattered is read one by one anyway.
+    return [*found, 1] if ragged and lanes > 1 else found
 
 
 def _tiles(

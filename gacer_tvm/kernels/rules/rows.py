@@ -22,10 +22,12 @@ from .mathfunc import vectorizable
 from .phases import Phase, phases
 from .program import Axis, loads, parse, substitute
 
-__all__ = ["along_memory", "reduction", "rows"]
+__all__ = ["SHORTEST", "along_memory", "reduction", "rows"]
 
 _SERIAL = 16384
 _VECTORS = 4
+# Stretches of memory shorter than this are windows, not rows.
+SHORTEST = 4
 # Elements of one row's buffers beyond which they no longer fit the first caches.
 _LONGEST = 1 << 18
 
@@ -83,6 +85,8 @@ def rows(func: tir.PrimFunc, machine: Machine) -> tir.PrimFunc:
 def along_memory(phase: Phase) -> bool:
     """Whether the last reduction axis is contiguous in all that the term reads, and the last output axis is not."""
     last = phase.reduce[-1]
+    if last.extent < SHORTEST:
+        return False
     ranges = {a.var: a.extent for a in (*phase.axes, *phase.reduce)}
     own = [a for a in phase.axes if a.extent > 1]
     guards, term = split_guards(phase.term, str(phase.combine), phase.init)

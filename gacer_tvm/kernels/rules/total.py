@@ -19,7 +19,7 @@ from .estimate import lanes_of
 from .mathfunc import vectorizable
 from .phases import Phase
 from .program import Axis, loads, substitute
-from .rows import reduction
+from .rows import SHORTEST, reduction
 
 __all__ = ["emit"]
 
@@ -88,4 +88,6 @@ def _in_memory_order(phase: Phase) -> Phase:
             joined[0] = Axis(both, axis.extent * inner.extent)
         else:
             joined.insert(0, axis)
+    if joined[-1].extent < SHORTEST:
+        raise NotApplicable("a window, not a stretch of memory")
     return replace(phase, term=moved, reduce=tuple(joined)) if not guards else replace(phase, reduce=tuple(order))
