@@ -208,6 +208,12 @@ def _is_narrow(site: _Site) -> bool:
     moving = [x for x in loads(stage.value) if any(uses(i, stage.axes[-1].var) for i in x.indices)]
     if any(uses(i, channel) for x in moving for i in x.indices):
         return False
+    # An operand with zeros in between (a transposed convolution) is not written out for the sake of rows.
+    spread: list[Any] = []
+    for inner in site.program.stages[:-1]:
+        tvm_ffi.structural_walk(inner.value, (tir.FloorMod, spread.append))
+    if spread:
+        return False
     deep = {v for x in moving for v in variables(x.indices[1])}
     window = math.prod(a.extent for a in stage.reduce if a.var not in deep)
     return window * (len(segments(channels, _FEW)) - channels / _FEW) > _CONVERSION
