@@ -4,15 +4,13 @@ Kernels are those of the default rules; ``--tuning-logs`` adds a line with the k
 them into it first.
 
 Both run the same network with the same number of threads, in turns, so that a busy machine disturbs both; figures are
-medians. ``--kernels`` adds the slowest kernels of each model with their share of one core's arithmetic.
+medians. The last column names the kernel that loses the most time against the best rates of its model; ``--kernels`` adds
+the slowest kernels of each model.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import io
-import math
 import os
 import statistics
 import time
@@ -24,60 +22,20 @@ from typing import Any
 
 import numpy as np
 
-from .._tvm import expr_ir, relax, tir, tvm, tvm_ffi
-from ..errors import GacerError, TenantError
-from ..frontend import Tenant, normalize
+from .._tvm import relax, tir, tvm
+from ..errors import GacerError
+from ..frontend import normalize
 from ..graph.lower import fuse
 from ..kernels import layout, rules
 from ..kernels.library import Provider
-from ..kernels.rules.program import parse
 from ..kernels.target import make_target
 from ..tune.provider import providers
 from ..tune.tune import tune
 from .conditions import conditions
+from .kernel_models import MODELS, load
+from .kernel_times import Kernel, flops_of, kernel_times, worst
 
 __all__ = ["Measured", "main", "measure"]
-
-# ONNX file in the rapidocr-onnxruntime wheel, and the input size it is usually run at.
-_OCR = {
-    "ppocr_det": ("ch_PP-OCRv4_det_infer.onnx", (1, 3, 320, 320)),
-    "ppocr_rec": ("ch_PP-OCRv4_rec_infer.onnx", (1, 3, 48, 320)),
-    "ppocr_cls": ("ch_ppocr_mobile_v2.0_cls_infer.onnx", (1, 3, 48, 192)),
-}
-_TORCH: dict[str, tuple[str, dict[str, int]]] = {
-    "resnet50": ("resnet50", {}),
-    "mobilenet_v3": ("mobilenet_v3", {}),
-    "bert_base_layer": ("bert", {"steps": 128, "hidden": 768, "layers": 1, "heads": 12}),
-    "resnet18": ("resnet18", {}),
-    "densenet121": ("densenet121", {}),
-    "alexnet": ("alexnet", {}),
-    "vgg16": ("vgg16", {}),
-    "vit_b_16": ("vit_b_16", {}),
-    "lstm": ("lstm", {}),
-}
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One kernel of a model, run alone.
-
-    Attributes
-    ----------
-    name, rule
-        Its name and the rule that made it.
-    calls
-        Calls of it in one run of the model.
-    ms
-        Median of one call.
-    flops
-        Floating-point operations of its reductions, one call.
-    """
-
-    name: str
-    rule: str
-    calls: int
-    ms: float
-    flops: float
 
 
 @dataclass(frozen=True)
@@ -86,8 +44,8 @@ class Measured:
 
     Attributes
     ----------
-    model, batch
-        What was run.
+    model, batch, cores
+        What was run, and with how many threads.
     ours_ms, theirs_ms
         Medians of gacer_tvm's untuned kernels and of ONNX Runtime, same threads, in turns.
     error
@@ -102,6 +60,7 @@ class Measured:
 
     model: str
     batch: int
+    cores: int
     ours_ms: float
     theirs_ms: float
     error: float
@@ -140,7 +99,7 @@ def measure(
 
     cores = cores or os.cpu_count() or 1
     tvm.get_global_func("runtime.config_threadpool")(1, cores)
-    tenant, onnx_model, feeds = _load(model, batch)
+    tenant, onnx_model, feeds = load(model, batch)
     target = make_target("llvm")
     start = time.perf_counter()
     module = fuse(layout.prepare(normalize(tenant).module, target), target, model)
@@ -151,7 +110,7 @@ def measure(
     with target:
         for var, func in list(module.functions_items()):
             if isinstance(func, tir.PrimFunc):
-                work[var.name_hint] = _flops(func)
+                work[var.name_hint] = flops_of(func)
                 module[var], used[var.name_hint] = _scheduled(func, target, cores, found)
         scheduled = time.perf_counter()
         machine = relax.VirtualMachine(tvm.compile(module, target), tvm.cpu())
@@ -171,6 +130,7 @@ def measure(
     return Measured(
         model,
         batch,
+        cores,
         ours,
         theirs,
         error,
@@ -178,7 +138,7 @@ def measure(
         scheduled - prepared,
         compiled - scheduled,
         dict(Counter(used.values())),
-        _kernels(module, target, used, work, clock) if kernels else (),
+        kernel_times(module, target, used, work, clock) if kernels else (),
     )
 
 
@@ -193,40 +153,6 @@ def _scheduled(func: Any, target: Any, cores: int, found: tuple[Provider, ...]) 
             return made, record[1]
     result = rules.schedule(func, target, cores)
     return result.func, result.rule
-
-
-def _load(model: str, batch: int) -> tuple[Tenant, bytes, dict[str, np.ndarray]]:
-    rng = np.random.default_rng(0)
-    if model in _OCR:
-        import onnx
-
-        name, shape = _OCR[model]
-        # The package itself wants OpenCV; only its weights are needed.
-        found = importlib.util.find_spec("rapidocr_onnxruntime")
-        if found is None or found.origin is None:
-            raise TenantError(
-                f"{model} needs the weights in the package rapidocr-onnxruntime, which is not installed"
-            )
-        path = Path(found.origin).parent / "models" / name
-        loaded = onnx.load(path)
-        shape = (batch, *shape[1:])
-        tenant = Tenant.from_onnx(loaded, shapes={loaded.graph.input[0].name: shape}, name=model)
-        return tenant, path.read_bytes(), {k: _draw(rng, s) for k, s in tenant.inputs.items()}
-    import torch
-
-    from ..models import torch_model
-
-    constructor, options = _TORCH[model]
-    network, examples = torch_model(constructor, batch, **options)
-    tenant = Tenant.from_torch(torch.export.export(network, examples), name=model)
-    held = io.BytesIO()
-    torch.onnx.export(network, examples, held, dynamo=False, opset_version=17)
-    feeds = {k: e.numpy() for k, e in zip(tenant.inputs, examples, strict=True)}
-    return tenant, held.getvalue(), feeds
-
-
-def _draw(rng: np.random.Generator, spec: Any) -> np.ndarray:
-    return rng.random(tuple(spec.shape), dtype=np.float32)
 
 
 def _error(ours: Any, theirs: list[np.ndarray]) -> float:
@@ -254,63 +180,14 @@ def _in_turns(first: Any, second: Any, repeats: int, best: bool, clock: Any) -> 
     return pick(times[0]) * 1e3, pick(times[1]) * 1e3
 
 
-def _flops(func: tir.PrimFunc) -> float:
-    try:
-        stages = parse(func).stages
-    except Exception:
-        return 0.0
-    return float(sum(2 * math.prod(a.extent for a in (*s.axes, *s.reduce)) for s in stages if s.reduce))
-
-
-def _kernels(
-    module: Any, target: Any, used: dict[str, str], work: dict[str, float], clock: Any
-) -> tuple[Kernel, ...]:
-    calls: Counter[str] = Counter()
-
-    def count(call: Any) -> None:
-        if getattr(call.op, "name", "") == "relax.call_tir":
-            calls[call.args[0].name_hint] += 1
-
-    tvm_ffi.structural_walk(module["main"].body, (expr_ir.Call, count))
-    functions = {
-        f"k{n}": (var.name_hint, func.with_attr("global_symbol", f"k{n}"))
-        for n, (var, func) in enumerate(module.functions_items())
-        if isinstance(func, tir.PrimFunc) and calls[var.name_hint]
-    }
-    with target:
-        library = tvm.compile(tvm.IRModule({k: f for k, (_, f) in functions.items()}), target)
-    rows = []
-    for symbol, (name, func) in functions.items():
-        buffers = [
-            tvm.runtime.tensor(np.ones([int(d) for d in p.ty.shape], dtype=str(p.ty.dtype)))
-            for p in func.params
-        ]
-        call = library[symbol]
-        taken = []
-        for _ in range(12):
-            start = clock()
-            call(*buffers)
-            taken.append(clock() - start)
-        rows.append(Kernel(name, used[name], calls[name], statistics.median(taken) * 1e3, work[name]))
-    return tuple(sorted(rows, key=lambda k: -k.ms * k.calls))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table."""
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m gacer_tvm.bench.kernels", description=__doc__)
-    everything = (*_OCR, *_TORCH)
-    parser.add_argument("models", nargs="*", default=list(everything), choices=[*everything, []])
+    parser.add_argument("models", nargs="*", help=f"all by default: {', '.join(MODELS)}")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=30)
-    parser.add_argument(
-        "--kernels", type=int, default=0, metavar="N", help="also the N slowest kernels of each"
-    )
-    parser.add_argument(
-        "--cores", type=int, default=None, help="threads of each runtime; all cores by default"
-    )
-    parser.add_argument(
-        "--best", action="store_true", help="fastest runs instead of medians, on a busy machine"
-    )
+    parser.add_argument("--kernels", type=int, default=0, metavar="N", help="also the N slowest kernels of each")
+    parser.add_argument("--cores", type=int, default=None, help="threads of each runtime; all cores by default")
+    parser.add_argument("--best", action="store_true", help="fastest runs instead of medians, on a busy machine")
     parser.add_argument(
         "--tuning-logs", type=Path, default=None, metavar="FOLDER", help="also the kernels of a database"
     )
@@ -318,37 +195,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--trials", type=int, default=0, metavar="N", help="first tune them: N trials of each kernel"
     )
     parser.add_argument("--longest", type=int, default=None, metavar="N", help="tune only the N longest")
-    given = parser.parse_args(arguments)
-    if given.trials and given.tuning_logs is None:
+    parsed = parser.parse_args(given)
+    # Not `choices`: argparse holds an empty list of names against them.
+    unknown = [m for m in parsed.models if m not in MODELS]
+    if unknown:
+        parser.error(f"there is no model {unknown[0]!r}; expected some of {', '.join(MODELS)}")
+    if parsed.trials and parsed.tuning_logs is None:
         parser.error("--trials needs --tuning-logs FOLDER")
+    parsed.models = parsed.models or list(MODELS)
+    return parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table."""
+    given = _arguments(arguments)
     print(conditions())
     head = (
-        "model",
-        "batch",
-        "ours ms",
-        "ORT ms",
-        "ratio",
-        "error",
-        "prepare s",
-        "rules s",
-        "compile s",
-        "kernels",
-    )
+        "model", "batch", "cores", "ours ms", "ORT ms", "ratio", "error", "prepare s", "rules s", "compile s", "kernels",
+        "worst",
+    )  # fmt: skip
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     ways = [None] if given.tuning_logs is None else [None, given.tuning_logs]
     for model, logs in ((m, way) for m in given.models for way in ways):
         try:
             if logs is not None and given.trials:
-                tenant = _load(model, given.batch)[0]
+                tenant = load(model, given.batch)[0]
                 tune([tenant], "cpu", logs, given.trials, rounds=1, cores=given.cores, longest=given.longest)
-            m = measure(model, given.batch, given.cores, given.repeats, given.kernels > 0, given.best, logs)
+            m = measure(model, given.batch, given.cores, given.repeats, True, given.best, logs)
         except GacerError as error:
             print(f"| {model} | {given.batch} | failed: {error} |" + " |" * (len(head) - 3), flush=True)
             continue
         made = ", ".join(f"{n} {rule}" for rule, n in sorted(m.rules.items()))
         row = (
-            m.model, m.batch, f"{m.ours_ms:.2f}", f"{m.theirs_ms:.2f}", f"{m.ours_ms / m.theirs_ms:.2f}",
+            m.model, m.batch, m.cores, f"{m.ours_ms:.2f}", f"{m.theirs_ms:.2f}", f"{m.ours_ms / m.theirs_ms:.2f}",
             f"{m.error:.0e}", f"{m.prepare_s:.1f}", f"{m.schedule_s:.1f}", f"{m.compile_s:.1f}", made,
+            worst(m.kernels),
         )  # fmt: skip
         print("| " + " | ".join(str(x) for x in row) + " |", flush=True)
         for kernel in m.kernels[: given.kernels]:

@@ -11,6 +11,7 @@ innermost, in panels; constants of one element become numbers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..frontend.constants import array_of, as_constant
 from .packing import embed, pack
 from .rules.access import uses, variables
 from .rules.base import NotApplicable
+from .rules.nest import segments
 from .rules.program import Program, loads, parse, shape_of, unparse
 
 __all__ = ["channels_last"]
@@ -28,6 +30,8 @@ __all__ = ["channels_last"]
 _RANKS = (3, 4, 5)
 # With fewer channels than this a convolution reads its input in the original layout (one broadcast a pixel and channel).
 _FEW = 16
+# Vector operations for each input channel and pixel that it takes to bring an operand into the other layout.
+_CONVERSION = 2.0
 
 
 def channels_last(mod: tvm.IRModule) -> tvm.IRModule:
@@ -137,8 +141,9 @@ class _Rewrite:
         if len(program.outputs) != 1 or len(arguments) != len(program.params) - 1:
             raise NotApplicable("parameters are not inputs and one output")
         site = _Site(*embed(program, arguments))
-        known = {p for p, a in site.inputs if a in self.last and a not in self.first}
-        wanted = _seeds(site) or (bool(known) and _passes(site, known))
+        narrow = _is_narrow(site)
+        known = {p for p, a in site.inputs if a in self.last and a not in self.first and not narrow}
+        wanted = not narrow and (_seeds(site) or (bool(known) and _passes(site, known)))
         moved = set(known)
         if wanted:
             moved |= {p for p, a in site.inputs if _is_worth_moving(site, p, a)}
@@ -185,6 +190,33 @@ def _seeds(site: _Site) -> bool:
         if fixed and channel in free and not free & set(others) and moving:
             return True
     return False
+
+
+def _is_narrow(site: _Site) -> bool:
+    """Whether the call sums large windows into so few channels that a row of the image makes the better vectors.
+
+    Counted in vector operations a pixel: channels in vectors that they do not fill, against pixels in full vectors and about
+    two for each input channel to bring the operand into that layout.
+    """
+    if not _seeds(site):
+        return False
+    stage = site.program.stages[-1]
+    channels, width = stage.axes[1].extent, stage.axes[-1].extent
+    if channels >= _FEW or width < 2 * _FEW:
+        return False
+    channel = stage.axes[1].var
+    moving = [x for x in loads(stage.value) if any(uses(i, stage.axes[-1].var) for i in x.indices)]
+    if any(uses(i, channel) for x in moving for i in x.indices):
+        return False
+    # An operand with zeros in between (a transposed convolution) is not written out for the sake of rows.
+    spread: list[Any] = []
+    for inner in site.program.stages[:-1]:
+        tvm_ffi.structural_walk(inner.value, (tir.FloorMod, spread.append))
+    if spread:
+        return False
+    deep = {v for x in moving for v in variables(x.indices[1])}
+    window = math.prod(a.extent for a in stage.reduce if a.var not in deep)
+    return window * (len(segments(channels, _FEW)) - channels / _FEW) > _CONVERSION
 
 
 def _constant_source(program: Program, buffer: Any, constants: set[Any]) -> bool:

@@ -13,7 +13,7 @@ from .chunk import at_items
 __all__ = ["KernelRequest", "request", "target_text"]
 
 # Raised whenever rules or rewrites change what is generated, so that stored kernels are not taken for new ones.
-GENERATION = 2
+GENERATION = 3
 _INCIDENTAL = ("global_symbol", "op_pattern")
 
 

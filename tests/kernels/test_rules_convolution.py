@@ -180,3 +180,71 @@ def test_squeeze_and_excite_block_is_pytorchs() -> None:
     gate = torch.sigmoid(functional.conv2d(gate, torch.from_numpy(c)))
     truth = functional.max_pool2d(y * gate, 2).reshape(2, -1).numpy()
     close(call(x), truth)
+
+
+@pytest.mark.parametrize("norm", ["group", "instance"])
+def test_normalizations_over_pixels_follow_a_convolution(norm: str) -> None:
+    """Their two sums come from one block of the source, and are rewritten with channels last."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 5, 9, 11), dtype=np.float32), rng.standard_normal((24, 5, 3, 3), dtype=np.float32)
+    gain, shift = (rng.standard_normal(24, dtype=np.float32) for _ in range(2))
+
+    def make(a: Any, w: Any, g: Any, b: Any) -> Any:
+        y = relax.op.nn.conv2d(a, w, padding=1)
+        if norm == "group":
+            return relax.op.nn.relu(relax.op.nn.group_norm(y, g, b, 4, 1, [2, 3]))
+        return relax.op.nn.relu(relax.op.nn.instance_norm(y, g, b, 1, [2, 3]))
+
+    call, _ = built(module([x.shape, weight, gain, shift], make))
+    y = functional.conv2d(*(torch.from_numpy(a) for a in (x, weight)), padding=1)
+    gain_, shift_ = torch.from_numpy(gain), torch.from_numpy(shift)
+    truth = (
+        functional.group_norm(y, 4, gain_, shift_)
+        if norm == "group"
+        else functional.instance_norm(y, weight=gain_, bias=shift_)
+    )
+    close(call(x), functional.relu(truth).numpy())
+
+
+@pytest.mark.parametrize("width", [2, 4, 8, 12, 16])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_groups_narrower_than_a_vector(width: int, stride: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 5 * width, 13, 15), dtype=np.float32)
+    weight = rng.standard_normal((10 * width, width, 3, 3), dtype=np.float32)
+    call, _ = built(
+        module([x.shape, weight], lambda a, w: relax.op.nn.conv2d(a, w, strides=stride, padding=1, groups=5))
+    )
+    truth = functional.conv2d(torch.from_numpy(x), torch.from_numpy(weight), stride=stride, padding=1, groups=5)
+    close(call(x), truth.numpy())
+
+
+@pytest.mark.parametrize("outputs", [1, 3, 9])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_few_channels_from_large_windows(outputs: int, stride: int) -> None:
+    """Such a convolution reads and writes rows of the image although its neighbours work channels last."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 6, 37, 70), dtype=np.float32)
+    first, second = (rng.standard_normal(s, dtype=np.float32) for s in ((16, 6, 3, 3), (outputs, 16, 5, 5)))
+
+    def make(a: Any, v: Any, w: Any) -> Any:
+        y = relax.op.nn.relu(relax.op.nn.conv2d(a, v, padding=1))
+        return relax.op.tanh(relax.op.nn.conv2d(y, w, strides=stride, padding=2))
+
+    call, _ = built(module([x.shape, first, second], make))
+    y = functional.relu(functional.conv2d(*(torch.from_numpy(a) for a in (x, first)), padding=1))
+    close(call(x), torch.tanh(functional.conv2d(y, torch.from_numpy(second), stride=stride, padding=2)).numpy())
+
+
+@pytest.mark.parametrize(("window", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 3, 0)])
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_pools_that_move_by_more_than_one(kind: str, window: int, stride: int, padding: int) -> None:
+    """Neither result nor operand is channels last here: what a vector would read lies apart."""
+    x = np.random.default_rng(0).standard_normal((2, 3, 21, 34), dtype=np.float32)
+    pool = getattr(relax.op.nn, f"{kind}_pool2d")
+    options = {"count_include_pad": True} if kind == "avg" else {}
+    call, _ = built(
+        module([x.shape], lambda a: pool(a, (window, window), (stride, stride), (padding, padding), **options))
+    )
+    truth = getattr(functional, f"{kind}_pool2d")(torch.from_numpy(x), window, stride, padding)
+    close(call(x), truth.numpy())

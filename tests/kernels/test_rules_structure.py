@@ -174,3 +174,11 @@ def test_a_tiling_of_another_kernel_is_refused() -> None:
         with pytest.raises(NotApplicable, match="tiling"):
             rules.retiled(func, TARGET, 2, text)
     assert rules.tilings(_one(module([(4, 100)], lambda x: op.nn.softmax(x, -1))), TARGET) == []
+
+
+def test_results_of_one_block_do_not_share_variables() -> None:
+    """A mean and a mean square are computed in one block; a program writes each as a block of its own."""
+    program = parse(_one(module([(2, 6, 9), (6,), (6,)], lambda x, g, b: op.nn.instance_norm(x, g, b, 1, [2]))))
+    sums = [s for s in program.stages if s.reduce]
+    assert len(sums) == 2
+    assert not {a.var for a in (*sums[0].axes, *sums[0].reduce)} & {a.var for a in (*sums[1].axes, *sums[1].reduce)}

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from .base import Machine
+from .estimate import lanes_of
 from .phases import Phase
-from .plan import divisions, lanes_of
+from .plan import divisions
 from .tile import Plan
 
 __all__ = ["neighbours"]

@@ -6,7 +6,7 @@ bound scalar; a reduction takes the elementwise stages that follow it along as i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..._tvm import Analyzer, expr_ir, tir, tvm, tvm_ffi
@@ -70,6 +70,8 @@ def phases(program: Program, materialize: frozenset[Any] = frozenset()) -> list[
 
 class _Cutter:
     def __init__(self, program: Program, materialize: frozenset[Any]) -> None:
+        # Reshapes leave quotients and remainders that hide where a stage reads another at its own point.
+        program = replace(program, stages=tuple(replace(s, value=_simplified(s.value, s)) for s in program.stages))
         self.program = program
         self.stages = {s.buffer: s for s in program.stages}
         self.kept: set[Any] = set(program.outputs) | {b for b in materialize if b in self.stages}

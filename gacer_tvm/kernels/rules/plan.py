@@ -1,30 +1,26 @@
-"""Which axis is the vector, which the rows, how large the register tile and a task's block are: an estimate in cycles.
+"""Which axis is the vector, which the rows, how large the register tile and a task's block are: the lowest estimate in cycles.
 
-The estimate counts, for one step of the reduction in one tile, the vector operations and the loads (a load that depends on
-rows and not on the vector is one broadcast a row, and so on), and for a task the bytes that it streams. It only has to rank
-tilings of one kernel.
+Register tiles are ranked by `estimate`; tasks by what handing them out costs and by the bytes that each streams.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from .access import split_guards, stride, uses
 from .base import Machine, NotApplicable
-from .nest import segments
+from .estimate import Read, branches, cycles, lanes_of, reads_of
 from .phases import Phase
-from .program import loads, shape_of
+from .program import loads
 from .tile import Plan
 
-__all__ = ["alternatives", "choose", "cycles", "divisions", "lanes_of"]
+__all__ = ["alternatives", "choose", "divisions"]
 
 # Cycles a task costs to hand out, and bytes a core streams from its outer caches in a cycle.
 _TASK = 400.0
 _STREAM = 12.0
-# Cycles to bring in the code of one accumulator.
-_CODE = 12.0
 # A kernel shorter than this many cycles is not worth waking another thread.
 _SERIAL = 60_000.0
 # The part of a core's second-level cache that one operand of a task may fill.
@@ -34,16 +30,6 @@ _UNROLL = 128
 _SHORT, _FEW = 64, 12
 # Tilings that a measurement should decide between: estimated within this factor of the best, and so many.
 _CLOSE, _TILES, _BLOCKINGS = 1.7, 8, 3
-
-
-@dataclass(frozen=True)
-class _Read:
-    """One load of the term: its stride along each axis of the phase, and its buffer's size."""
-
-    source: Any
-    strides: tuple[int | None, ...]
-    reduce: tuple[bool, ...]
-    size: int
 
 
 def choose(phase: Phase, machine: Machine) -> Plan:
@@ -78,24 +64,17 @@ def alternatives(phase: Phase, machine: Machine) -> list[Plan]:
     return list(dict.fromkeys(found))
 
 
-def _ranked(phase: Phase, machine: Machine) -> tuple[list[_Read], list[tuple[float, Plan]]]:
+def _ranked(phase: Phase, machine: Machine) -> tuple[list[Read], list[tuple[float, Plan]]]:
     """Every register tile with its estimate, the best first."""
     lanes = lanes_of(phase, machine)
     guards, term = split_guards(phase.term, str(phase.combine), phase.init)
-    reads = _reads(phase, term, lanes)
+    reads = reads_of(phase, term, lanes)
     found: list[tuple[float, Plan]] = []
     for v, axis in enumerate(phase.axes):
         if any(uses(g, axis.var) for g in guards) or not _storable(phase, v):
             continue
-        order = _order(phase, guards)
-        rows: list[int | None] = [None, *(i for i, a in enumerate(phase.axes) if i != v and a.extent > 1)]
-        for r in rows:
-            for vectors in range(1, 9 if r is None else 5):
-                if vectors > 1 and (vectors - 1) * lanes >= axis.extent:
-                    break
-                for count in _row_counts(phase, r, v, vectors, reads, machine):
-                    plan = Plan(v, lanes, vectors, r, count, order, frozenset())
-                    found.append((cycles(phase, plan, reads, machine), plan))
+        for width in _widths(phase, v, term, lanes):
+            found.extend(_tiles(phase, v, width, reads if width == lanes else reads_of(phase, term, width), guards, machine))
     if not found:
         raise NotApplicable("no axis of the output can be a vector")
     # Stable: of equal estimates the one found first, as ever.
@@ -103,38 +82,64 @@ def _ranked(phase: Phase, machine: Machine) -> tuple[list[_Read], list[tuple[flo
     return reads, found
 
 
+def _widths(phase: Phase, v: int, term: Any, lanes: int) -> list[int]:
+    """Vector widths worth trying along axis `v`: narrower ones where an operand is a broadcast or contiguous only in them.
+
+    Such is the input of a convolution in groups of 8 channels: 16 lanes read two values of it. A window that moves by two
+    has none, and elements are worth trying.
+    """
+    found = [lanes]
+    ragged = sum(read.strides[v] not in (0, 1) for read in reads_of(phase, term, lanes))
+    width = lanes // 2
+    while ragged and width > 1:
+        left = sum(read.strides[v] not in (0, 1) for read in reads_of(phase, term, width))
+        if left < ragged:
+            found.append(width)
+            ragged = left
+        width //= 2
+    # What stays scattered is read one by one anyway.
+    return [*found, 1] if ragged and lanes > 1 else found
+
+
+def _tiles(
+    phase: Phase, v: int, lanes: int, reads: list[Read], guards: list[Any], machine: Machine
+) -> list[tuple[float, Plan]]:
+    """Register tiles with vectors of `lanes` along axis `v`, and their estimates."""
+    found = []
+    order = _order(phase, guards)
+    rows: list[int | None] = [None, *(i for i, a in enumerate(phase.axes) if i != v and a.extent > 1)]
+    for r in rows:
+        for vectors in range(1, 9 if r is None else 5):
+            if vectors > 1 and (vectors - 1) * lanes >= phase.axes[v].extent:
+                break
+            for count in _row_counts(phase, r, v, vectors, reads, machine):
+                plan = Plan(v, lanes, vectors, r, count, order, frozenset())
+                found.append((cycles(phase, plan, reads, machine) + branches(phase, plan, guards), plan))
+    return found
+
+
 def _unroll(phase: Phase, plan: Plan) -> Plan:
-    """`plan` with its innermost reduction axes unrolled, as long as the tile's code stays small."""
+    """`plan` with its innermost windows unrolled in which rows share what they load, as long as the tile's code stays small."""
+    if plan.row is None:
+        return plan
+    row, ranges = phase.axes[plan.row].var, {a.var: a.extent for a in (*phase.axes, *phase.reduce)}
+    steps = [(load, stride(load, row, ranges)) for load in loads(phase.term)]
     size = plan.rows * plan.vectors
     chosen: set[int] = set()
     for k in reversed(plan.order):
-        size *= phase.reduce[k].extent
-        if size > _UNROLL:
+        axis = phase.reduce[k]
+        size *= axis.extent
+        # Row i at place k of the window reads what row i - 1 reads further along it.
+        moves = [(far, stride(load, axis.var, ranges)) for load, far in steps]
+        if size > _UNROLL or not any(far and by and far % by == 0 and far // by < axis.extent for far, by in moves):
             break
         chosen.add(k)
     return replace(plan, unrolled=frozenset(chosen))
 
 
-def lanes_of(phase: Phase, machine: Machine) -> int:
-    """Elements of the phase's widest type that fit a vector."""
-    types = {str(b.ty.dtype) for b, _ in phase.stores} | {str(load.source.ty.dtype) for load in phase.reads()}
-    bits = max(int("".join(c for c in t if c.isdigit()) or 8) for t in types)
-    return max(1, machine.lanes * 32 // bits)
-
-
 def _storable(phase: Phase, v: int) -> bool:
     """Whether the stored buffers are contiguous along axis `v`."""
     return all(a.extent == 1 for a in phase.axes[v + 1 :])
-
-
-def _reads(phase: Phase, term: Any, lanes: int) -> list[_Read]:
-    ranges = {a.var: a.extent for a in (*phase.axes, *phase.reduce)}
-    found = []
-    for load in loads(term):
-        strides = tuple(stride(load, a.var, ranges, lanes) for a in phase.axes)
-        reduce = tuple(any(uses(i, k.var) for i in load.indices) for k in phase.reduce)
-        found.append(_Read(load.source, strides, reduce, math.prod(shape_of(load.source)) * 4))
-    return found
 
 
 def _order(phase: Phase, guards: list[Any]) -> tuple[int, ...]:
@@ -146,7 +151,7 @@ def _order(phase: Phase, guards: list[Any]) -> tuple[int, ...]:
 
 
 def _row_counts(
-    phase: Phase, r: int | None, v: int, vectors: int, reads: list[_Read], machine: Machine
+    phase: Phase, r: int | None, v: int, vectors: int, reads: list[Read], machine: Machine
 ) -> list[int]:
     if r is None:
         return [1]
@@ -167,44 +172,7 @@ def _row_counts(
     return list(range(1, most + 1))
 
 
-def cycles(phase: Phase, plan: Plan, reads: list[_Read], machine: Machine) -> float:
-    """Estimated cycles of the whole phase on one core."""
-    steps = math.prod(a.extent for a in phase.reduce)
-    width = plan.vectors * plan.lanes
-    v, r = phase.axes[plan.vector], phase.axes[plan.row] if plan.row is not None else None
-    plain = math.prod(a.extent for i, a in enumerate(phase.axes) if i not in (plan.vector, plan.row))
-    full, tail = divmod(v.extent, width)
-    columns = [(full, plan.vectors), (1 if tail else 0, len(segments(tail, plan.lanes)))]
-    if r is None:
-        row_tiles = [(1, 1)]
-    else:
-        n, rest = divmod(r.extent, plan.rows)
-        row_tiles = [(n, plan.rows), (1 if rest else 0, rest)]
-    total = 0.0
-    code = 0
-    for many_v, vectors in columns:
-        for many_r, rows in row_tiles:
-            if many_v and many_r:
-                total += many_v * many_r * _tile_cycles(plan, reads, rows, vectors, steps)
-                code += rows * vectors
-    # Code is fetched (and compiled) before it runs.
-    return total * plain + code * _CODE
-
-
-def _tile_cycles(plan: Plan, reads: list[_Read], rows: int, vectors: int, steps: int) -> float:
-    moves = 0.0
-    for read in reads:
-        along_v = read.strides[plan.vector]
-        along_r = read.strides[plan.row] if plan.row is not None else 0
-        times = (1 if along_v == 0 else vectors) * (1 if along_r == 0 else rows)
-        price = 0.5 if along_v == 0 else 1.0 if along_v == 1 else 2.0 * plan.lanes
-        moves += times * price
-    work = rows * vectors
-    # Each accumulator is a chain of dependent additions, four cycles each.
-    return steps * (max(float(work), moves, 4.0) + 0.4) + work * 6 + 30
-
-
-def _blocks(phase: Phase, plan: Plan, total: float, reads: list[_Read], machine: Machine) -> list[Plan]:
+def _blocks(phase: Phase, plan: Plan, total: float, reads: list[Read], machine: Machine) -> list[Plan]:
     """Block sizes of a task, and whether there are tasks at all; the best first."""
     taken = (plan.vector, plan.row)
     plain = [i for i, a in enumerate(phase.axes) if i not in taken and a.extent > 1]

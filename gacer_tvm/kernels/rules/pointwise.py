@@ -15,9 +15,9 @@ from ..._tvm import Analyzer, expr_ir, tir, tvm, tvm_ffi
 from . import nest
 from .access import int64, stride, uses
 from .base import Machine
+from .estimate import lanes_of
 from .mathfunc import vectorizable
 from .phases import Phase, is_costly
-from .plan import lanes_of
 from .program import Axis, op_name, substitute
 
 __all__ = ["emit"]
@@ -27,6 +27,8 @@ _TASK = 8192
 _SERIAL = 24576
 _VECTORS = 4
 _BLOCK = 16
+# Lines a page apart share a set of the first-level cache, which has eight ways or more.
+_NARROW = 8
 
 
 def emit(phase: Phase, machine: Machine) -> Any:
@@ -91,7 +93,7 @@ def emit(phase: Phase, machine: Machine) -> Any:
         return pieces({}, tiles)
 
     if crossed is not None:
-        return _blocks(outer, inner, crossed, lanes, parallel, row)
+        return _blocks(outer, inner, crossed, lanes, parallel, row, _side(phase, inner))
     extents = [_extent(g) for g in outer]
     count = math.prod(extents)
     per_row = _extent(inner) * weight
@@ -124,14 +126,14 @@ def _nested(groups: list[tuple[Axis, ...]], position: dict[Any, Any], body: Any)
 
 
 def _blocks(
-    outer: list[tuple[Axis, ...]], inner: tuple[Axis, ...], crossed: int, lanes: int, parallel: bool, row: Any
+    outer: list[tuple[Axis, ...]], inner: tuple[Axis, ...], crossed: int, lanes: int, parallel: bool, row: Any, side: int
 ) -> Any:
-    """A transposed read: the crossed axis and the vector axis in square blocks."""
+    """A transposed read: the crossed axis and the vector axis in blocks of `side` by `_BLOCK` elements."""
     other = outer[crossed]
     rest = [g for i, g in enumerate(outer) if i != crossed]
     extent, width = _extent(other), _extent(inner)
-    lanes = min(lanes, _BLOCK)
-    full, tail = divmod(width, _BLOCK)
+    lanes = min(lanes, side)
+    full, tail = divmod(width, side)
 
     def block(position: dict[Any, Any], b: Any) -> Any:
         first = b * int64(_BLOCK)
@@ -144,8 +146,8 @@ def _blocks(
                 name="x",
             )
 
-        whole = nest.loop(full, lambda t: across(t * int64(_BLOCK), nest.segments(_BLOCK, lanes)), name="t")
-        ends = across(int64(full * _BLOCK), nest.segments(tail, lanes)) if tail else nest.sequence([])
+        whole = nest.loop(full, lambda t: across(t * int64(side), nest.segments(side, lanes)), name="t")
+        ends = across(int64(full * side), nest.segments(tail, lanes)) if tail else nest.sequence([])
         return nest.sequence([whole, ends])
 
     counts = [*(_extent(g) for g in rest), -(-extent // _BLOCK)]
@@ -160,6 +162,13 @@ def _blocks(
         return block(position, b)
 
     return nest.loop(math.prod(counts), task, "parallel" if parallel else "serial", "task")
+
+
+def _side(phase: Phase, inner: tuple[Axis, ...]) -> int:
+    """Elements of a block along the vector axis: fewer where they lie so far apart that their cache lines displace each other."""
+    ranges = {a.var: a.extent for a in phase.axes}
+    apart = [stride(load, inner[-1].var, ranges) or 0 for load in phase.reads()]
+    return _NARROW if any(a and a * 4 % 4096 == 0 for a in apart) else _BLOCK
 
 
 def _stores(

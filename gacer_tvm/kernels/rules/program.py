@@ -174,7 +174,9 @@ def _stages(nest: Any) -> list[Stage]:
     made = [_stage(store, inits.get(store.buffer), spatial, tuple(reduce)) for store in _stores(block.body)]
     if not reduce and block.init is not None:
         raise NotApplicable("an init without a reduction")
-    return [_independent(stage, [s.buffer for s in made]) for stage in made]
+    made = [_independent(stage, [s.buffer for s in made]) for stage in made]
+    # Results of one block share its variables; written out again each is a block, and TVM wants those of blocks distinct.
+    return [made[0], *(_renamed(stage) for stage in made[1:])]
 
 
 def _stores(body: Any) -> list[Any]:
@@ -244,6 +246,19 @@ def _independent(stage: Stage, written: list[Buffer]) -> Stage:
         if any(load.source.same_as(b) for b in written):
             raise NotApplicable("two results of one block depend on each other")
     return stage
+
+
+def _renamed(stage: Stage) -> Stage:
+    """`stage` over variables of its own."""
+    fresh = {a.var: tir.Var(str(a.var.name), str(a.var.ty.dtype)) for a in (*stage.axes, *stage.reduce)}
+    return Stage(
+        stage.buffer,
+        tuple(Axis(fresh[a.var], a.extent) for a in stage.axes),
+        substitute(stage.value, fresh),
+        tuple(Axis(fresh[a.var], a.extent) for a in stage.reduce),
+        stage.combine,
+        substitute(stage.init, fresh),
+    )
 
 
 def _is_const(value: Any, wanted: int) -> bool:

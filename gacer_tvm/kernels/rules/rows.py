@@ -16,16 +16,18 @@ from ..._tvm import expr_ir, tir, tvm_ffi
 from . import nest
 from .access import int64, split_guards, stride, uses
 from .base import Machine, NotApplicable
+from .estimate import lanes_of
 from .fold import fold
 from .mathfunc import vectorizable
 from .phases import Phase, phases
-from .plan import lanes_of
 from .program import Axis, loads, parse, substitute
 
-__all__ = ["rows"]
+__all__ = ["SHORTEST", "along_memory", "reduction", "rows"]
 
 _SERIAL = 16384
 _VECTORS = 4
+# Stretches of memory shorter than this are windows, not rows.
+SHORTEST = 4
 # Elements of one row's buffers beyond which they no longer fit the first caches.
 _LONGEST = 1 << 18
 
@@ -40,14 +42,14 @@ def rows(func: tir.PrimFunc, machine: Machine) -> tir.PrimFunc:
     """
     program = parse(func)
     parts = phases(program)
-    if not any(phase.reduce and _along_memory(phase) for phase in parts):
+    if not any(phase.reduce and along_memory(phase) for phase in parts):
         raise NotApplicable("nothing is reduced along memory")
     shared = _shared(parts, {b for p in parts for b, _ in p.stores})
     if shared is None:
         raise NotApplicable("the phases share no rows")
     for phase in parts:
         inner = [a for a in phase.axes[shared:] if a.extent > 1]
-        if phase.reduce and (inner or not _along_memory(phase)):
+        if phase.reduce and (inner or not along_memory(phase)):
             raise NotApplicable("a reduction leaves more than one element of a row")
     extents = [a.extent for a in parts[0].axes[:shared]]
     between = {b for p in parts for b, _ in p.stores if b not in program.outputs}
@@ -80,9 +82,11 @@ def rows(func: tir.PrimFunc, machine: Machine) -> tir.PrimFunc:
     return nest.function(func, body, [])
 
 
-def _along_memory(phase: Phase) -> bool:
+def along_memory(phase: Phase) -> bool:
     """Whether the last reduction axis is contiguous in all that the term reads, and the last output axis is not."""
     last = phase.reduce[-1]
+    if last.extent < SHORTEST:
+        return False
     ranges = {a.var: a.extent for a in (*phase.axes, *phase.reduce)}
     own = [a for a in phase.axes if a.extent > 1]
     guards, term = split_guards(phase.term, str(phase.combine), phase.init)
@@ -150,7 +154,7 @@ def _phase(phase: Phase, row: list[Any], scratch: dict[Any, Any], shared: int, m
         return vectorizable(nest.sequence([*binds, *made]))
 
     if phase.reduce:
-        return _reduction(phase, at, lanes, local, stores)
+        return reduction(phase, at, lanes, local, stores)
 
     def over(axes: list[Axis], values: dict[Any, Any]) -> Any:
         if not axes:
@@ -174,7 +178,20 @@ def _vectors(extent: int, lanes: int, body: Any) -> Any:
     return nest.sequence([whole, tail])
 
 
-def _reduction(phase: Phase, at: dict[Any, Any], lanes: int, local: Any, stores: Any) -> Any:
+def reduction(phase: Phase, at: dict[Any, Any], lanes: int, local: Any, stores: Any) -> Any:
+    """One element of a reduction along memory, reduced in vectors.
+
+    Parameters
+    ----------
+    phase, at
+        The phase, and where its axes stand.
+    lanes
+        Elements of a vector.
+    local
+        Rewrites the term's loads.
+    stores
+        Makes the statement that stores, from the values of the axes and of the result.
+    """
     *outer, last = phase.reduce
     guards, bare = split_guards(phase.term, str(phase.combine), phase.init)
     term = local(bare)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
 from ..._tvm import tir
-from . import nest, plan, pointwise, tile
+from . import nest, plan, pointwise, tile, total
 from .base import Machine, NotApplicable
 from .near import neighbours
 from .phases import Phase, phases
@@ -89,5 +90,7 @@ def _longest(parts: list[Phase]) -> Phase | None:
 
 def _nest(phase: Phase, machine: Machine) -> Any:
     if phase.reduce:
+        with contextlib.suppress(NotApplicable):
+            return total.emit(phase, machine)
         return tile.emit(phase, plan.choose(phase, machine))
     return pointwise.emit(phase, machine)
