@@ -6,6 +6,7 @@ non-negative least squares (Lawson and Hanson 1974, as in SciPy), from rows whos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,10 +21,13 @@ Array = NDArray[np.float64]
 #: What has a price: instructions of the thread that has most to do, and bytes for each core.
 PRICED: tuple[str, ...] = (
     "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered", "steps", "chains",
-    "batched_bytes", "cached_weights", "fetched_weights", "shared_bytes", "call", "fork",
+    "weights_0", "weights_1", "weights_2", "weights_3", "activations_0", "activations_1", "activations_2", "activations_3",
+    "shared_bytes", "call", "fork",
 )  # fmt: skip
-# A round that touches less than this share of the last-level cache leaves weights there until the next.
-_STAYS = 0.7
+# Bytes are priced by how long ago they were touched: at a core's own cache, on the way to the last-level one, at half of it,
+# and beyond it; in between by both neighbours' prices, as logarithms lie.
+_OWN_CACHE = 0.5 * 2**20
+_VECTOR = 64.0
 
 
 class Base:
@@ -48,7 +52,14 @@ class Base:
 
 
 def amounts_of(
-    counts: dict[str, Array], counted: Array, batched: Array, fixed: Array, cores: Array, round_bytes: Array, device: Device
+    counts: dict[str, Array],
+    loads: Array,
+    counted: Array,
+    batched: Array,
+    fixed: Array,
+    cores: Array,
+    away: Sequence[Array],
+    device: Device,
 ) -> Array:
     """A row of `PRICED` for each kernel; zeros where what is executed is not known.
 
@@ -56,21 +67,27 @@ def amounts_of(
     ----------
     counts
         Executed by the thread with most to do: ``fused`` … ``chains``, and ``regions``.
+    loads
+        Vector and scalar loads of all threads.
     counted
         1 where they are known.
     batched, fixed
         Bytes of the chunk's own rows, and of everything else.
-    cores, round_bytes
-        Core budget, and what a round touches.
+    cores, away
+        Core budget, and how many bytes ago weights and activations were touched.
     """
-    stays = round_bytes < _STAYS * max(1, device.cache_bytes)
     several = cores > 1
-    found = {
-        **{name: counts[name] for name in PRICED[: PRICED.index("batched_bytes")]},
-        "batched_bytes": batched / cores,
-        "cached_weights": fixed / cores * stays,
-        "fetched_weights": fixed / cores * ~stays,
-        "shared_bytes": (batched + fixed * ~stays) * several,
+    found = {name: counts[name] for name in PRICED[: PRICED.index("weights_0")]}
+    # Of weights under padding nobody reads anything.
+    fixed = np.minimum(fixed, _VECTOR * loads)
+    last = max(4.0 * _OWN_CACHE, 2.0 * device.cache_bytes)
+    nodes = np.log2([_OWN_CACHE, math.sqrt(_OWN_CACHE * last / 4), last / 4, last])
+    for what, moved, ago in (("weights", fixed, away[0]), ("activations", batched, away[1])):
+        place = np.interp(np.log2(np.maximum(ago, 1.0)), nodes, np.arange(4.0))
+        for node in range(4):
+            found[f"{what}_{node}"] = moved / cores * np.clip(1.0 - np.abs(place - node), 0.0, 1.0)
+    found |= {
+        "shared_bytes": (batched + fixed) * several,
         "call": np.ones_like(cores),
         "fork": counts["regions"] * several,
     }

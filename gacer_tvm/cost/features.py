@@ -41,7 +41,8 @@ ALONE_NAMES: tuple[str, ...] = (
     "loads", "contiguous", "broadcast", "gathers", "guarded",
     "multiply", "divide", "compare", "cast", "slow", "temporary", "inputs", "outputs", "in_cache", "useful", "useful_flops",
     "counted", "busiest", "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered",
-    "steps", "chains", "lanes", "size", "scratch", "regions", "parallel", "round", "base",
+    "steps", "chains", "lanes", "size", "scratch", "regions", "parallel", "weights_away",
+    "activations_away", "base",
 )  # fmt: skip
 # Executed in proportion to the items.
 _EXECUTED = (
@@ -117,9 +118,14 @@ def alone_features(
     cores: Sequence[int],
     prior: Estimates,
     device: Device,
-    mebibytes: Sequence[float] | Array,
+    away: Sequence[Sequence[float] | Array],
 ) -> tuple[Array, Array]:
-    """Features and priced amounts of each (kernel, items, cores) in a round that touches so many mebibytes.
+    """Features and priced amounts of each (kernel, items, cores).
+
+    Parameters
+    ----------
+    away
+        How far away the weights of each are, and its activations: mebibytes, as in `gacer_tvm.cost.footprint.Distances`.
 
     Returns
     -------
@@ -134,12 +140,18 @@ def alone_features(
     points = np.maximum(1.0, c.scaled("points"))
     moved = c.scaled("batched_bytes") + c["fixed_bytes"]
     lanes = max(1, device.vector_bits // 32) if device.kind == "cpu" else 32
-    own = moved + c.scaled("temporary")
-    touched = np.maximum(np.asarray(mebibytes, np.float64) * 2**20, own)
+    ago = [np.asarray(each, np.float64) * 2**20 for each in away]
     busiest = _busiest(c, budget)
     executed = {name: c.scaled(name) * busiest for name in _EXECUTED}
     amounts = amounts_of(
-        {**executed, "regions": c["regions"]}, c["counted"], c.scaled("batched_bytes"), c["fixed_bytes"], budget, touched, device
+        {**executed, "regions": c["regions"]},
+        sum(c.scaled(name) for name in ("vector_loads", "scalar_loads", "gather_loads")),
+        c["counted"],
+        c.scaled("batched_bytes"),
+        c["fixed_bytes"],
+        budget,
+        ago,
+        device,
     )
     found = {
         **{name: _log(values) for name, values in executed.items()},
@@ -147,7 +159,8 @@ def alone_features(
         "size": _log(c["size"]),
         "scratch": _log(c["scratch"]),
         "parallel": _log(np.maximum(1.0, c.scaled("parallel"))),
-        "round": _log(touched / max(1, device.cache_bytes), 2**-20),
+        "weights_away": _log(ago[0], 2.0**10),
+        "activations_away": _log(ago[1], 2.0**10),
         "base": np.zeros(len(facts)),
         "prior": _log(prior.seconds * 1e6, 1e-3),
         "flops": _log(c.scaled("flops")),

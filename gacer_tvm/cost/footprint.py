@@ -1,40 +1,96 @@
-"""What a round of a set of tenants touches: whether a kernel finds its weights in the cache is decided by that."""
+"""How far away a kernel's data are: bytes that a round of the tenants touches between two uses of the same buffer.
+
+Data that were touched a megabyte ago are in a core's own cache, those of a round of hundreds of megabytes ago in memory: the
+same kernel takes up to several times as long. Weights that every step of a recurrent network reads are near again at once.
+"""
 
 from __future__ import annotations
 
-from ..graph.model import MultiTenantGraph
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-__all__ = ["mebibytes", "round_bytes"]
+import numpy as np
+
+from ..graph.model import MultiTenantGraph, Operator
+
+__all__ = ["Distances", "distances", "mean_distance", "round_bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """Of one operator, mebibytes touched since its data were: its parameters, and everything else that it reads.
+
+    The mean over the bytes read (geometric, as sizes are compared); 0 where it reads nothing of the sort.
+    """
+
+    weights: float
+    activations: float
 
 
 def round_bytes(graph: MultiTenantGraph) -> int:
-    """Bytes between two uses of a weight when tenants run in turn: parameters, inputs, outputs, and live intermediates.
+    """Bytes of all buffers that a round touches: parameters, inputs, outputs, and live intermediates.
 
     Intermediates count at the peak of those alive at once, since their memory is used again and again.
     """
     last: dict[int, int] = {}
     for operator in graph.operators:
-        for index in (*operator.reads, *operator.writes):
-            last[graph.buffers[index].root] = operator.index
+        for root in _roots(graph, operator):
+            last[root] = operator.index
+    kept = sum(b.nbytes for b in graph.buffers if b.kind != "intermediate" and b.root == b.index)
     held = peak = 0
-    seen: set[int] = set()
-    total = 0
-    for buffer in graph.buffers:
-        if buffer.kind != "intermediate" and buffer.root == buffer.index:
-            total += buffer.nbytes
+    alive: set[int] = set()
     for operator in graph.operators:
-        for index in operator.writes:
-            root = graph.buffers[index].root
-            if graph.buffers[root].kind == "intermediate" and root not in seen:
-                seen.add(root)
+        touched = [root for root in _roots(graph, operator) if graph.buffers[root].kind == "intermediate"]
+        for root in touched:
+            if root not in alive:
+                alive.add(root)
                 held += graph.buffers[root].nbytes
         peak = max(peak, held)
-        for index in dict.fromkeys(graph.buffers[b].root for b in (*operator.reads, *operator.writes)):
-            if index in seen and last[index] == operator.index:
-                held -= graph.buffers[index].nbytes
-    return total + peak
+        for root in touched:
+            if last[root] == operator.index:
+                held -= graph.buffers[root].nbytes
+    return kept + peak
 
 
-def mebibytes(graph: MultiTenantGraph) -> float:
-    """`round_bytes` as measurements tell it (`gacer_tvm.cost.rows.Alone.w`)."""
-    return round(round_bytes(graph) / 2**20, 2)
+def distances(graph: MultiTenantGraph) -> tuple[Distances, ...]:
+    """Distances of every operator, when the tenants run in turn, round after round."""
+    whole = round_bytes(graph)
+    touched = 0
+    last: dict[int, int] = {}
+    found: list[Distances] = []
+    for turn in range(2):  # the first round says when each buffer was touched last
+        for operator in graph.operators:
+            if turn:
+                away = {root: min(touched - last.get(root, touched - whole), whole) for root in _reads(graph, operator)}
+                found.append(Distances(_mean(graph, away, True), _mean(graph, away, False)))
+            for root in _roots(graph, operator):
+                touched += graph.buffers[root].nbytes
+            for root in _roots(graph, operator):
+                last[root] = touched
+    return tuple(found)
+
+
+def mean_distance(of: Iterable[Distances]) -> tuple[float, float]:
+    """Weights and activations of several operators that share a kernel: the plain mean, mebibytes."""
+    found = list(of)
+    return (
+        round(sum(d.weights for d in found) / len(found), 3),
+        round(sum(d.activations for d in found) / len(found), 3),
+    )
+
+
+def _mean(graph: MultiTenantGraph, away: dict[int, int], weights: bool) -> float:
+    some = {root: d for root, d in away.items() if (graph.buffers[root].kind == "constant") == weights}
+    sizes = np.array([graph.buffers[root].nbytes for root in some], np.float64)
+    if not sizes.sum():
+        return 0.0
+    logs = np.log2(np.array(list(some.values()), np.float64) / 2**20 + 2**-10)
+    return round(float(2 ** np.average(logs, weights=sizes)), 3)
+
+
+def _reads(graph: MultiTenantGraph, operator: Operator) -> list[int]:
+    return list(dict.fromkeys(graph.buffers[b].root for b in operator.reads))
+
+
+def _roots(graph: MultiTenantGraph, operator: Operator) -> list[int]:
+    return list(dict.fromkeys(graph.buffers[b].root for b in (*operator.reads, *operator.writes)))

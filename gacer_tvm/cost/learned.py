@@ -29,7 +29,7 @@ from .features import (
     prior_of,
     with_base,
 )
-from .footprint import mebibytes
+from .footprint import Distances, distances
 from .host import processor
 from .model import Estimates, Row
 from .recorded import RecordedCost
@@ -317,21 +317,23 @@ class LearnedCost:
         self.name = f"learned:{self.model.hash}, held-out error {self.model.error:.0%} a kernel, {group:.0%} a group"
         self.sources: Counter[str] = Counter()
         self._facts: tuple[MultiTenantGraph, tuple[Facts, ...]] | None = None
+        self._away: tuple[Distances, ...] = ()
 
     def estimate(self, graph: MultiTenantGraph, device: Device, rows: Sequence[Row]) -> Estimates:
         """Estimate every row; see `gacer_tvm.cost.model.Cost`."""
         own = self._own(device)
         facts = self._facts_of(graph)
         full = own.units if own.kind == "cpu" else 0
-        asked = [(facts[o], i, full if c is None else min(c, own.units)) for o, i, c in rows]
+        away = self._away
+        asked = [(facts[o], i, full if c is None else min(c, own.units), away[o]) for o, i, c in rows]
         # The same kernels on one core tell how many cores they can keep busy.
-        also = [(f, i, 1) for f, i, c in asked if c > 1] if own.kind == "cpu" else []
-        seconds, prior = self._seconds([*asked, *also], own, mebibytes(graph))
+        also = [(f, i, 1, d) for f, i, c, d in asked if c > 1] if own.kind == "cpu" else []
+        seconds, prior = self._seconds([*asked, *also], own)
         count = len(asked)
         width = prior.width[:count].copy()
         if also:
-            several = np.array([c > 1 for _, _, c in asked])
-            cores = np.array([float(c) for _, _, c in asked])
+            several = np.array([c > 1 for _, _, c, _ in asked])
+            cores = np.array([float(c) for _, _, c, _ in asked])
             width[several] = width_of(seconds[count:], seconds[:count][several], cores[several])
         mine = seconds[:count]
         bandwidth = np.minimum(prior.bandwidth[:count] * prior.seconds[:count] / mine, device.bandwidth)
@@ -369,11 +371,12 @@ class LearnedCost:
         return result
 
     def _seconds(
-        self, rows: Sequence[tuple[Facts, int, int]], device: Device, touched: float
+        self, rows: Sequence[tuple[Facts, int, int, Distances]], device: Device
     ) -> tuple[Array, Estimates]:
         facts, items, cores = [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
+        away = [r[3].weights for r in rows], [r[3].activations for r in rows]
         prior = prior_of(facts, items, cores, device)
-        features, amounts = alone_features(facts, items, cores, prior, device, [touched] * len(rows))
+        features, amounts = alone_features(facts, items, cores, prior, device, away)
         seconds, inside = self.model.kernel.seconds(features, amounts, prior.seconds)
         self.sources["kernels learned"] += int(inside.sum())
         self.sources["kernels by the prior"] += int((~inside).sum())
@@ -394,6 +397,7 @@ class LearnedCost:
     def _facts_of(self, graph: MultiTenantGraph) -> tuple[Facts, ...]:
         if self._facts is None or self._facts[0] is not graph:
             self._facts = graph, graph_facts(graph, self._counts)
+            self._away = distances(graph)
         return self._facts[1]
 
 

@@ -90,8 +90,9 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
     """Kernel `k` alone at `i` items on `c` cores (0: a device without core budgets): time `s` of one call, of `n` rounds.
 
     It was timed inside rounds of tenant set `set`, one kernel after the other, between the kernels that run beside it in
-    real life: what a kernel finds in the caches is part of its time. `w` is the mebibytes that such a round touches
-    (`gacer_tvm.cost.footprint.round_bytes`); 0 where the kernel was timed by itself, over and over. `r` is the reference
+    real life: what a kernel finds in the caches is part of its time. `w` and `a` are how far away its weights and its
+    activations were, in mebibytes (`gacer_tvm.cost.footprint.Distances`; the mean where several operators share the kernel);
+    0 where it was timed by itself, over and over. `r` is the reference
     kernel's median in the same turn; `again` marks a second measurement, kept to tell the noise. `source` says where it
     comes from, "" for `profile` (see `gacer_tvm.cost.sources`), `weight` how much it counts.
     """
@@ -105,6 +106,7 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
     r: float
     set: str = ""
     w: float = 0.0
+    a: float = 0.0
     again: bool = False
     source: str = ""
     weight: float = 1.0
@@ -132,7 +134,7 @@ class Group(msgspec.Struct, tag="g", tag_field="t", frozen=True, omit_defaults=T
     """Streams `g` of tenant set `set` that met in a cluster of a schedule: time `s` of the longest, of `n` rounds.
 
     Each stream is timed from its own start: how late a sleeping thread wakes up is the runtime's cost, not company's.
-    `d` names the schedule that was drawn, and the cluster in it; `w` is as in `Alone`.
+    `d` names the schedule that was drawn, and the cluster in it.
     """
 
     x: str
@@ -142,7 +144,6 @@ class Group(msgspec.Struct, tag="g", tag_field="t", frozen=True, omit_defaults=T
     s: Spread
     n: int
     r: float
-    w: float = 0.0
     again: bool = False
 
 
@@ -350,13 +351,13 @@ def _sensible(row: Alone | Group | Noise | Planned | Failure) -> bool:
     times: Sequence[float]
     if isinstance(row, Alone):
         times, counts = row.s, [row.i, row.n, row.c + 1]
-        if not 0 < row.weight <= 1 or not 0 <= row.w < 1e12:
+        if not 0 < row.weight <= 1 or not (0 <= row.w < 1e9 and 0 <= row.a < 1e9):
             return False
     elif isinstance(row, Group):
         runs = [r for m in row.g for r in m.runs]
         times = [*row.s, *(v for m in row.g for v in (m.alone, m.company)), *(r.us for r in runs)]
         counts = [row.n, *(m.c + 1 for m in row.g), *(v for r in runs for v in (r.i, r.times))]
-        if len(row.g) < 2 or not all(m.runs for m in row.g) or not 0 <= row.w < 1e12:
+        if len(row.g) < 2 or not all(m.runs for m in row.g):
             return False
     elif isinstance(row, Noise):
         times, counts = row.s, []

@@ -20,7 +20,7 @@ from .. import __version__
 from .._tvm import tvm
 from ..cost import AnalyticPrior, Device
 from ..cost.facts import graph_facts
-from ..cost.footprint import mebibytes
+from ..cost.footprint import distances, mean_distance
 from ..cost.host import processor
 from ..cost.learned import LearnedCost, MeasuredAndLearned, find_model
 from ..cost.rows import Alone, Data, Kernel, Planned, Row, Session, Writer, kernel_key, read_rows, spread_of
@@ -88,7 +88,7 @@ class Recorder:
         self.graph, self.library, self.device = graph, library, device
         self.session = uuid.uuid4().hex[:8]
         self.set = "+".join(sorted(t.name for t in graph.tenants))
-        self._mebibytes = mebibytes(graph)
+        self._distances = distances(graph)
         known = read_rows(place) if place.exists() else Data()
         others = sorted(set(devices_measured(known)) - {device.name})
         if others:
@@ -133,7 +133,7 @@ class Recorder:
         """
         facts = graph_facts(self.graph, self.library.counts)
         rows: list[Row] = []
-        calls: dict[tuple[str, int, int], list[Sequence[float]]] = {}
+        calls: dict[tuple[str, int, int], list[tuple[int, Sequence[float]]]] = {}
         for (operator, items, cores), found in seconds.items():
             tenant = self.graph.tenants[self.graph.operators[operator].tenant]
             key = kernel_key(self.library, operator, tenant.batch)
@@ -141,11 +141,12 @@ class Recorder:
                 self._written.add((key, tenant.name))
                 rows.append(Kernel(key, tenant.name, facts[operator]))
             # Rows of devices without core budgets say 0.
-            calls.setdefault((key, items, (cores or 0) if self.device.kind == "cpu" else 0), []).append(found)
+            calls.setdefault((key, items, (cores or 0) if self.device.kind == "cpu" else 0), []).append((operator, found))
         for at, several in calls.items():
-            values = np.mean(several, axis=0)
+            values = np.mean([found for _, found in several], axis=0)
+            away = mean_distance(self._distances[operator] for operator, _ in several)
             rows.append(
-                Alone(self.session, *at, spread_of(values), len(values), 0.0, self.set, self._mebibytes, source=BUILD)
+                Alone(self.session, *at, spread_of(values), len(values), 0.0, self.set, *away, source=BUILD)
             )
         self._append(rows)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .._tvm import relax, tvm
 from .constants import value_of
 from .fold_batch_norm import fold_batch_norm
@@ -72,8 +74,12 @@ def _plain(walk: Walk, var: Any, call: Any) -> Any:
     ``dropout(x)`` → ``x``: what TVM's own lowering computes; the mask is only made where it is read.
     ``take(x, i)`` → a slice where `i` is one constant; else a take that cannot read outside `x` (TVM's default mode can,
     and crashes the process when indices are wrong).
+    ``matmul(x, broadcast_to(w))`` → ``matmul(x, w)`` where a product repeats its factor anyway: `torch.export` writes a layer
+    over (steps, batch, features) so, and folding would keep a copy of the weights for each step.
     """
     name = call_name(call)
+    if name == "relax.matmul":
+        return _unrepeated(walk, call)
     if name == "relax.nn.dropout":
         return relax.Tuple([call.args[0], relax.op.ones_like(call.args[0])])
     if name != "relax.take" or str(call.attrs.mode) != "fast" or call.attrs.axis is None:
@@ -86,3 +92,31 @@ def _plain(walk: Walk, var: Any, call: Any) -> Any:
         part = walk.builder.emit(relax.op.strided_slice(data, [axis], [first], [first + 1]), var.name)
         return relax.op.squeeze(part, [axis])
     return relax.op.take(data, call.args[1], axis=axis, mode="clip")
+
+
+def _unrepeated(walk: Walk, call: Any) -> Any:
+    """A matrix product of factors as they were before they were repeated over leading axes; None where neither was."""
+    factors = [_before_broadcast(walk, factor) for factor in call.args]
+    shapes = [_shape(factor) for factor in factors]
+    if all(new.same_as(old) for new, old in zip(factors, call.args)) or None in shapes or min(map(len, shapes)) < 2:
+        return None
+    whole = walk.builder.normalize(call)
+    leading = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
+    if (*leading, shapes[0][-2], shapes[1][-1]) != _shape(whole):
+        return None
+    return relax.op.matmul(*factors, out_dtype=call.attrs.out_dtype or None)
+
+
+def _before_broadcast(walk: Walk, factor: Any) -> Any:
+    """What was repeated over leading axes to make `factor`; else `factor` itself."""
+    made = walk.builder.lookup_binding(factor) if isinstance(factor, relax.Var) else None
+    if made is None or call_name(made) != "relax.broadcast_to":
+        return factor
+    before, after = _shape(made.args[0]), _shape(factor)
+    return made.args[0] if before is not None and len(before) >= 2 and before[-2:] == after[-2:] else factor
+
+
+def _shape(expr: Any) -> tuple[int, ...] | None:
+    shape = getattr(expr.ty, "shape", None)
+    values = getattr(shape, "values", None)
+    return None if values is None else tuple(int(v) for v in values)

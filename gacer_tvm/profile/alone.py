@@ -108,15 +108,15 @@ class AloneTurns:
         timed = self._rounds.timed(schedules, -(-self._repeats // _TURNS), _TURNS)
         for (items, cores), (plan, spans) in zip(plans, timed, strict=True):
             wanted = set(self._wanted(items, cores))
-            for (key, size), times in self._times(plan, spans).items():
+            for (key, size), (times, operators) in self._times(plan, spans).items():
                 at = (key, size, cores)
                 if at not in wanted or (at in self.measured) != again or (not again and len(self.measured) >= most):
                     continue
                 spread = spread_of(times)
                 kernels.writer.write(
                     Alone(
-                        kernels.session, *at, spread, len(times), round(level, 1), self._label, kernels.mebibytes,
-                        again=again,
+                        kernels.session, *at, spread, len(times), round(level, 1), self._label,
+                        *kernels.away(operators), again=again,
                     )
                 )  # fmt: skip
                 if not again:
@@ -136,11 +136,15 @@ class AloneTurns:
             for size in {items, batch % items or items}
         )
 
-    def _times(self, plan: LaunchPlan, spans: NDArray[np.float64]) -> dict[tuple[str, int], NDArray[np.float64]]:
-        """Seconds of a call in each round, by kernel and items: the mean where a kernel is called several times."""
+    def _times(
+        self, plan: LaunchPlan, spans: NDArray[np.float64]
+    ) -> dict[tuple[str, int], tuple[NDArray[np.float64], list[int]]]:
+        """By kernel and items: seconds of a call in each round, the mean of several calls; and the operators that call it."""
         calls: dict[tuple[str, int], list[int]] = {}
         for n, launch in enumerate(plan.launches):
             calls.setdefault((self._kernels.key(launch.operator), launch.items), []).append(n)
         taken = spans[:, :, 1] - spans[:, :, 0]
-        return {at: taken[:, which].mean(axis=1) for at, which in calls.items()}
+        return {
+            at: (taken[:, which].mean(axis=1), [plan.launches[n].operator for n in which]) for at, which in calls.items()
+        }
 

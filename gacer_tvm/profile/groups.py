@@ -105,7 +105,7 @@ class GroupTurns:
             kernels.writer.write(
                 Group(
                     kernels.session, self._label, name, tuple(streams), spread_of(took), len(took), round(level, 1),
-                    kernels.mebibytes, again,
+                    again,
                 )
             )  # fmt: skip
             if not again:

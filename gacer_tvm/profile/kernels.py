@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..cost.facts import graph_facts
-from ..cost.footprint import mebibytes
+from ..cost.footprint import distances, mean_distance
 from ..cost.rows import Data, Failure, Kernel, Writer, kernel_key
 from ..errors import GacerError
 from ..graph.model import MultiTenantGraph
@@ -42,7 +42,7 @@ class Kernels:
         known: Data,
     ) -> None:
         self.graph, self.library, self.writer, self.session = graph, library, writer, session
-        self.mebibytes = mebibytes(graph)
+        self._distances = distances(graph)
         self.failures = 0
         self._models, self._facts = models, graph_facts(graph, library.counts)
         self._bad = {(r.k, r.i) for r in known.failures}
@@ -57,6 +57,10 @@ class Kernels:
             self._written.add((key, model))
             self.writer.write(Kernel(key, model, self._facts[operator]))
         return key
+
+    def away(self, operators: Iterable[int]) -> tuple[float, float]:
+        """How far away weights and activations of these operators are on average, mebibytes."""
+        return mean_distance(self._distances[o] for o in operators)
 
     def sizes(self, operator: int) -> range:
         """Legal chunk sizes, the whole batch among them."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from gacer_tvm._tvm import relax
 from gacer_tvm.frontend import Tenant, normalize
+from gacer_tvm.frontend.constants import value_of
+from gacer_tvm.frontend.straighten import main_block
 
 from .running import largest_error, operators, run, run_module
 
@@ -265,3 +267,45 @@ def test_random_chains_keep_their_answer(layers, seed):
     assert "relax.nn.batch_norm" not in operators(tenant)
     assert [var.name for var in tenant.module["main"].params] == ["x"]
     assert relax.analysis.check_well_formed(tenant.module)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    data=st.tuples(st.integers(1, 4), st.integers(1, 3)),
+    repeated=st.integers(0, 2),
+    left=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_weights_repeated_for_a_product_are_kept_once(
+    data: tuple[int, int], repeated: int, left: bool, seed: int
+) -> None:
+    steps, batch = data
+    generator = np.random.default_rng(seed)
+    weight = _random(generator, *(1,) * repeated, 5, 5)
+
+    def body(emit: Any, x: Any) -> Any:
+        many = emit(op.broadcast_to(weight, (steps, 5, 5)))
+        return emit(op.matmul(many, x) if left else op.matmul(x, many))
+
+    if repeated == 2:  # more axes than the product has: not what a layer writes
+        weight = _random(generator, 1, 5, 5)
+    shape = (steps, 5, batch) if left else (steps, batch, 5)
+    normalized = _same(_module(shape, body), shape, tolerance=1e-5)
+    assert "relax.broadcast_to" not in operators(normalized)
+    assert [value.size for value in _constants(normalized)] == [25]
+
+
+def test_a_product_whose_shape_comes_from_the_repetition_stays() -> None:
+    weight = _random(np.random.default_rng(0), 3, 4)
+
+    def body(emit: Any, x: Any) -> Any:
+        return emit(op.matmul(x, emit(op.broadcast_to(weight, (5, 3, 4)))))
+
+    tenant = _same(_module((2, 3), body), (2, 3), tolerance=1e-5)
+    assert tuple(int(v) for v in tenant.module["main"].ret_ty.fields[0].shape.values) == (5, 2, 4)
+
+
+def _constants(tenant: Tenant) -> list[np.ndarray]:
+    calls = [b.value for b in main_block(tenant.module) if isinstance(b.value, relax.Call)]
+    found = [value_of(arg) for call in calls for arg in call.args if not isinstance(arg, relax.Var | relax.ShapeExpr)]
+    return [value for value in found if value is not None]

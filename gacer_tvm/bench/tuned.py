@@ -1,0 +1,75 @@
+"""What tuning is worth for an executable: ``python -m gacer_tvm.bench.tuned --trials 64``.
+
+Two small tenants (PP-OCRv4's direction classifier and a small MobileNetV3) are built untuned, tuned from nothing with each
+seed, and built again; the executables run in turn. Tuning once more with the same budget must do nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import models
+from ..executable.build import assemble, lower_tenants
+from ..executable.measure import interleave
+from ..frontend import Tenant
+from ..tune.tune import tune
+from .conditions import conditions
+from .kernel_models import load
+
+__all__ = ["main", "small_tenants"]
+
+
+def small_tenants(batch: int = 4) -> dict[str, Tenant]:
+    """The two tenants."""
+    return {"cls": load("ppocr_cls", batch)[0], "mobilenet_v3": models.tenant("mobilenet_v3", batch, 64)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Tune and measure; print what was gained."""
+    parser = argparse.ArgumentParser(prog="python -m gacer_tvm.bench.tuned", description=__doc__)
+    parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--longest", type=int, default=None, metavar="N", help="tune only the N longest kernels")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=2, help="comparisons, one after the other")
+    parser.add_argument("--out", type=Path, default=None, metavar="FOLDER", help="where the databases stay")
+    given = parser.parse_args(argv)
+    tenants = small_tenants()
+    print(conditions())
+    with tempfile.TemporaryDirectory() as scratch:
+        home = given.out or Path(scratch)
+        folders: dict[str, list[Path]] = {"untuned": []}
+        for seed in given.seeds:
+            folder = home / f"seed-{seed}"
+            options: dict[str, Any] = {"trials": given.trials, "longest": given.longest, "seed": seed, "rounds": 1}
+            done = tune(tenants, "cpu", folder, **options)
+            again = tune(tenants, "cpu", folder, **options)
+            said = "; ".join(again.notes)
+            print(f"seed {seed}: {done.trials} trials; the second call: {again.trials} trials, {said}", flush=True)
+            folders[f"tuned, seed {seed}"] = [folder]
+        _compare(tenants, folders, given.rounds, given.repeats)
+    return 0
+
+
+def _compare(tenants: Any, folders: dict[str, list[Path]], rounds: int, repeats: int) -> None:
+    sides = {}
+    for name, logs in folders.items():
+        graph, library, device = lower_tenants(tenants, "cpu", tuning_logs=logs or None)
+        sides[name] = assemble(graph, library, device, "auto", search_seconds=10.0, measure_seconds=10.0)
+    try:
+        for _ in range(repeats):
+            timed = interleave({name: exe._ready(None).round for name, exe in sides.items()}, repeats=rounds, warmup=5)
+            base = timed["untuned"].median
+            for name, q in timed.items():
+                print(f"{name}: {q} ({q.median / base - 1:+.1%})", flush=True)
+    finally:
+        for exe in sides.values():
+            exe.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
