@@ -17,6 +17,7 @@ from ..relay.testing.init import Workload, create_workload
 __all__ = ["drawn_workload"]
 
 _LAYERS = 12
+_FIRST = 30
 # The most that one layer computes for an item, and that its weights hold.
 _MOST_FLOPS = 3e8
 _MOST_WEIGHTS = 1 << 21
@@ -34,7 +35,10 @@ _ACTIVATIONS: tuple[Callable[[Any], Any], ...] = (
 
 
 def drawn_workload(number: int, batch: int) -> Workload:
-    """Network `number`, the same every time: every third works on sequences, the others on images.
+    """Network `number`, the same every time.
+
+    Of the first `_FIRST` every third works on sequences, the others on images; of the rest every third is a recurrent
+    network, a decoder that makes images, and one on images of a few pixels.
 
     Returns
     -------
@@ -42,8 +46,12 @@ def drawn_workload(number: int, batch: int) -> Workload:
         As the networks of `gacer_tvm.relay.testing` give them; float32.
     """
     rng = random.Random(f"drawn {number}")
-    body = _sequence(rng, batch) if number % 3 == 2 else _image(rng, batch)
-    return create_workload(layers.function_of(body))
+    sizes = (14, 28, 40, 56, 96)
+    made = (
+        lambda: _image(rng, batch, sizes), lambda: _image(rng, batch, sizes), lambda: _sequence(rng, batch),
+        lambda: _recurrent(rng, batch), lambda: _decoder(rng, batch), lambda: _image(rng, batch, (1, 2, 3, 5, 7)),
+    )  # fmt: skip
+    return create_workload(layers.function_of(made[number % 3 + (0 if number < _FIRST else 3)]()))
 
 
 def _log_uniform(rng: random.Random, least: int, most: int, multiple: int = 1) -> int:
@@ -51,8 +59,9 @@ def _log_uniform(rng: random.Random, least: int, most: int, multiple: int = 1) -
     return max(multiple, round(value / multiple) * multiple)
 
 
-def _image(rng: random.Random, batch: int) -> Expr:
-    channels, size = rng.choice((3, 8, 16, 32, 64)), rng.choice((14, 28, 40, 56, 96))
+def _image(rng: random.Random, batch: int, sizes: tuple[int, ...]) -> Expr:
+    size = rng.choice(sizes)
+    channels = rng.choice((3, 8, 16, 32, 64) if size > 7 else (32, 64, 128, 256))
     body: Expr = var("data", shape=(batch, channels, size, size), dtype="float32")
     for n in range(_LAYERS):
         kind = rng.random()
@@ -106,6 +115,44 @@ def _convolution(rng: random.Random, body: Expr, name: str, channels: int, size:
         groups=groups,
     )
     return nn.bias_add(made, var(f"{name}_bias")), out, after
+
+
+def _recurrent(rng: random.Random, batch: int) -> Expr:
+    """Gated units (as in LSTM) over a few steps, every step with the same weights."""
+    steps, width, hidden = rng.choice((4, 6, 8)), _log_uniform(rng, 16, 256, 4), _log_uniform(rng, 32, 320, 4)
+    data = var("data", shape=(batch, steps, width), dtype="float32")
+    body: list[Expr] = [op.squeeze(op.strided_slice(data, [0, n, 0], [batch, n + 1, width]), [1]) for n in range(steps)]
+    for layer in range(rng.choice((1, 2))):
+        weights = [var(f"layer{layer}_{part}_weight") for part in ("input", "state")]
+        bias = var(f"layer{layer}_bias")
+        state = nn.relu(layers.dense_add_bias(body[0], f"layer{layer}_first", hidden))
+        kept: Expr = state
+        for n, step in enumerate(body):
+            gates = nn.dense(step, weights[0], units=4 * hidden) + nn.dense(state, weights[1], units=4 * hidden)
+            parts = op.split(nn.bias_add(gates, bias, axis=-1), 4, axis=1)
+            kept = op.sigmoid(parts[0]) * kept + op.sigmoid(parts[1]) * op.tanh(parts[2])
+            state = op.sigmoid(parts[3]) * op.tanh(kept)
+            body[n] = state
+    return layers.dense_add_bias(body[-1], "head", _log_uniform(rng, 10, 1000))
+
+
+def _decoder(rng: random.Random, batch: int) -> Expr:
+    """From a vector to an image, by transposed convolutions."""
+    channels, size = _log_uniform(rng, 32, 256, 8), rng.choice((2, 4, 5))
+    data = var("data", shape=(batch, _log_uniform(rng, 16, 128, 4)), dtype="float32")
+    flat = layers.dense_add_bias(data, "dense", channels * size * size)
+    body: Expr = op.reshape(nn.relu(flat), (batch, channels, size, size))
+    for n in range(rng.choice((3, 4))):
+        out = max(8, _log_uniform(rng, channels // 4, channels, 4))
+        window = rng.choice((2, 4))
+        body = layers.conv2d_transpose(
+            body, f"up{n}", kernel_size=(window, window), strides=(2, 2), padding=((window - 2) // 2,) * 2, channels=out
+        )
+        channels, size = out, 2 * size
+        body = rng.choice(_ACTIVATIONS)(nn.bias_add(body, var(f"up{n}_bias")))
+        body, channels, size = _convolution(rng, body, f"layer{n}", channels, size)
+        body = rng.choice(_ACTIVATIONS)(body)
+    return op.tanh(layers.conv2d(body, "image", kernel_size=(3, 3), padding=(1, 1), channels=rng.choice((1, 3))))
 
 
 def _sequence(rng: random.Random, batch: int) -> Expr:

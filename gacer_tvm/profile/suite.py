@@ -26,6 +26,11 @@ SUITE: Mapping[str, Sequence[Spec]] = {
         name: tuple((f"drawn{3 * n + k}", 2, 0) for k in range(3))
         for n, name in enumerate("ijklmnopqr")
     },
+    **{
+        # A recurrent network, a decoder and one on images of a few pixels.
+        name: tuple((f"drawn{30 + 3 * n + k}", batch, 0) for k, batch in enumerate((4, 2, 4)))
+        for n, name in enumerate("stuvwx")
+    },
 }
 """Set name to its members."""
 
