@@ -64,10 +64,14 @@ class Kernels:
         batch = self.graph.tenants[found.tenant].batch
         return range(1, batch + 1) if found.chunking.divisible else range(batch, batch + 1)
 
+    def failed(self, operator: int, items: int) -> bool:
+        """Whether that chunk could not be compiled, now or in an earlier session."""
+        return (self.key(operator), items) in self._bad
+
     def compile(self, chunks: Iterable[Chunk]) -> frozenset[Chunk]:
         """Compile what is missing; the chunks that cannot be compiled, now or in an earlier session."""
         wanted = list(dict.fromkeys(chunks))
-        bad = {c for c in wanted if (self.key(c[0]), c[1]) in self._bad}
+        bad = {c for c in wanted if self.failed(*c)}
         good = [c for c in wanted if c not in bad]
         try:
             self.library.ensure(good)
