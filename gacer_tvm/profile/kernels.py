@@ -47,15 +47,19 @@ class Kernels:
         self._models, self._facts = models, graph_facts(graph, library.counts)
         self._bad = {(r.k, r.i) for r in known.failures}
         self._written = {(k, m) for k, owners in known.owners.items() for m in owners}
+        self._told = dict(known.kernels)
 
     def key(self, operator: int) -> str:
-        """The kernel's key at the whole batch; a model that has it is written once."""
+        """The kernel's key at the whole batch; a model that has it, and facts that the file does not have, are written."""
         found = self.graph.operators[operator]
         key = kernel_key(self.library, operator, self.graph.tenants[found.tenant].batch)
         model = self._models[found.tenant]
-        if (key, model) not in self._written:
+        facts = self._facts[operator]
+        # The last facts of a file count: a file of an earlier version, which counted otherwise, learns the new ones.
+        if (key, model) not in self._written or self._told.get(key, facts) != facts:
             self._written.add((key, model))
-            self.writer.write(Kernel(key, model, self._facts[operator]))
+            self._told[key] = facts
+            self.writer.write(Kernel(key, model, facts))
         return key
 
     def sizes(self, operator: int) -> range:

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gacer_tvm import progress
 from gacer_tvm.cost import Device
 from gacer_tvm.cost.facts import graph_facts
-from gacer_tvm.cost.rows import LEARNED, Alone, read_rows
+from gacer_tvm.cost.rows import LEARNED, Alone, Kernel, Writer, read_rows
 from gacer_tvm.errors import DeviceError, GraphError
 from gacer_tvm.executable.build import lower_tenants
 from gacer_tvm.profile import collect
@@ -179,3 +180,18 @@ def test_a_chunk_that_does_not_compile_is_told_once_and_costs_no_other(
     again = collect(graph, library, device, tmp_path, **QUICK)
     assert (again.alone, again.groups, again.failures) == (0, 0, 0)
     assert len((tmp_path / "profile.jsonl").read_text()[len(before) :].splitlines()) == 1
+
+
+def test_facts_that_an_earlier_version_wrote_are_written_anew(lowered: Lowered, tmp_path: Path) -> None:
+    graph, library, device = lowered
+    collect(graph, library, device, tmp_path, **QUICK)
+    path, right = tmp_path / "profile.jsonl", read_rows(tmp_path).kernels
+    with Writer(path) as writer:
+        for key, facts in right.items():
+            writer.write(Kernel(key, "net", msgspec.structs.replace(facts, counted=0, steps=0.0)))
+    assert read_rows(tmp_path).kernels != right
+    again = collect(graph, library, device, tmp_path, **QUICK)
+    assert (again.alone, again.groups) == (0, 0) and read_rows(tmp_path).kernels == right
+    size = path.stat().st_size
+    collect(graph, library, device, tmp_path, **QUICK)
+    assert b'"t":"k"' not in path.read_bytes()[size:]
