@@ -31,7 +31,7 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
     Attributes
     ----------
     tasks, regions
-        Iterations of the largest parallel loop (1: none), and parallel loops: how often threads are woken.
+        Iterations of the largest parallel loop (1: none), and how often threads are woken: runs of parallel loops.
     serial
         Share of the instructions outside parallel loops.
     fused
@@ -45,7 +45,8 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
     steps
         Steps of loops that are neither unrolled nor vectorized.
     chains
-        Length of dependent arithmetic: instructions of accumulations over how many accumulators go on side by side.
+        Length of dependent arithmetic: instructions of accumulations over how many accumulators go on side by side. Unrolled
+        steps of a reduction go on in the same accumulator.
     lanes
         Share of the vectors' lanes that is used, weighted by arithmetic.
     size
@@ -96,6 +97,8 @@ class _Counter:
         self.tasks, self.regions = 1, 0
         self.samples: dict[Any, Array] = {}
         self.local: set[Any] = set()
+        # Variables of blocks stand for expressions of loops.
+        self.bound: dict[Any, Any] = {}
         self.rng = np.random.default_rng(0)
 
     def result(self) -> Counts:
@@ -127,14 +130,16 @@ class _Counter:
     def realize(self, stmt: Any, at: _Place) -> None:
         for var, value in zip(stmt.block.iter_vars, stmt.iter_values):
             self.samples[var.var] = self.value(value)
+            self.bound[var.var] = value
         for buffer in stmt.block.alloc_buffers:
             if str(buffer.scope()) == "local":
                 self.local.add(buffer)
             else:
                 self.scratch += math.prod(shape_of(buffer)) * _itemsize(buffer)
-        init = getattr(stmt.block, "init", None)
-        if init is not None:
-            self.visit(init, at)
+        if not isinstance(stmt.predicate, tir.IntImm):
+            at = at._replace(held=at.held * (np.asarray(self.value(stmt.predicate)) != 0))
+        if stmt.block.init is not None:
+            self.visit(stmt.block.init, self.first(stmt, at))
         self.visit(stmt.block.body, at)
 
     def loop(self, stmt: Any, at: _Place) -> None:
@@ -145,10 +150,13 @@ class _Counter:
         self.samples[stmt.loop_var] = (self.rng.random(_POINTS) * extents).astype(np.int64) + self.value(stmt.min)
         if kind == "parallel":
             self.tasks = max(self.tasks, extent)
-            self.regions += not parallel
+            self.regions += 0 if parallel else max(1, round(at.times * float(at.held.mean())))
             parallel += 1
         if kind in ("serial", "parallel"):
-            self.total["steps"] += at.times / max(1.0, _unrolled(at.loops)) * extent * float(held.mean())
+            # A loop inside vectors steps for all lanes at once.
+            steps = at.times / _lanes(at.loops) * extent * float(held.mean())
+            self.total["steps"] += steps
+            self.outside += 0.0 if parallel else steps
         self.visit(stmt.body, _Place((*at.loops, (stmt.loop_var, extent, kind)), at.times * extent, held, parallel))
 
     def branch(self, stmt: Any, at: _Place) -> None:
@@ -158,7 +166,7 @@ class _Counter:
             self.visit(stmt.else_case, _Place(at.loops, at.times, at.held * ~holds, at.parallel))
 
     def store(self, stmt: Any, at: _Place) -> None:
-        lanes = math.prod(extent for _, extent, kind in at.loops if kind == "vectorized")
+        lanes = _lanes(at.loops)
         width = max(1, _VECTOR_BYTES // _itemsize(stmt.buffer))
         vectors = -(-lanes // width)
         # Every vector of it once; the weights of the points say how often.
@@ -171,13 +179,14 @@ class _Counter:
         self.arithmetic += (plain + slow) * times
         self.total["size"] += _unrolled(at.loops) * vectors
         for load, weight in loads:
-            if load.source in self.local:
-                if load.source.same_as(stmt.buffer):
-                    self.total["chains"] += weight * times / max(1.0, _unrolled(at.loops) * vectors)
-                continue
-            self.total[_access(load.indices, at.loops, "load")] += weight * times / _reuse(load.indices, at.loops)
+            if load.source not in self.local:
+                kind = self.access(load.source, load.indices, at.loops, "load")
+                self.total[kind] += weight * times / self.reuse(load.indices, at.loops)
         if stmt.buffer not in self.local:
-            self.total[_access(stmt.indices, at.loops, "store")] += times * float(at.held.mean())
+            self.total[self.access(stmt.buffer, stmt.indices, at.loops, "store")] += times * float(at.held.mean())
+        elif any(load.source.same_as(stmt.buffer) for load, _ in loads):
+            beside = math.prod(n for var, n, kind in at.loops if kind == "unrolled" and self.moves(stmt.indices, var))
+            self.total["chains"] += times * float(at.held.mean()) / (beside * vectors)
         if not at.parallel:
             self.outside += self._sum() - before
 
@@ -204,7 +213,7 @@ class _Counter:
                 if name == "if_then_else":
                     condition, then, other = list(node.args)[:3]
                     holds = np.broadcast_to(np.asarray(self.value(condition)) != 0, (_POINTS,))
-                    same = lane is None or not _uses(condition, lane)
+                    same = lane is None or not self.uses(condition, lane)
                     plain += weight
                     pending += [(then, share * holds if same else share), (other, share * ~holds if same else share)]
                     continue
@@ -219,8 +228,62 @@ class _Counter:
             pending += [(child, share) for child in _children(node)]
         return plain, slow, found
 
+    def first(self, realize: Any, at: _Place) -> _Place:
+        """Where a block's initial values are set: once, before the loops that its reduction goes through."""
+        sums = [iter_var.var for iter_var in realize.block.iter_vars if int(iter_var.iter_type) == tir.IterVar.CommReduce]
+        loops = tuple(loop for loop in at.loops if not self.moves(sums, loop[0]))
+        again = math.prod(extent for _, extent, _ in at.loops) / math.prod(extent for _, extent, _ in loops)
+        return at._replace(loops=loops, times=at.times / again)
+
+    def reuse(self, indices: Any, loops: tuple[Any, ...]) -> float:
+        """How many unrolled copies share one load."""
+        shared = 1.0
+        for var, extent, kind in reversed(loops):
+            if kind in ("serial", "parallel"):
+                break
+            if kind == "unrolled" and not self.moves(indices, var):
+                shared *= extent
+        return shared
+
+    def access(self, buffer: Any, indices: Any, loops: tuple[Any, ...], what: str) -> str:
+        lane = _lane(loops)
+        if lane is None or not self.moves(indices, lane):
+            return "scalar_loads" if what == "load" else "stores"
+        # Dimensions of one element behind the one that moves do not tear neighbours apart.
+        moves, behind = 0, 1
+        for index, extent in zip(reversed(list(indices)), reversed(list(buffer.ty.shape))):
+            moves += self.stride(index, lane) * behind
+            behind *= int(extent) if isinstance(extent, tir.IntImm) else 0
+        if moves == 1:
+            return "vector_loads" if what == "load" else "stores"
+        return "gathers" if what == "load" else "scattered"
+
+    def stride(self, index: Any, var: Any) -> int:
+        """By how much an index moves with `var`; 0 where it does not, or not evenly (a remainder moves as what is divided)."""
+        if isinstance(index, expr_ir.Var):
+            return self.stride(self.bound[index], var) if index in self.bound else int(index.same_as(var))
+        if isinstance(index, tir.Add):
+            return self.stride(index.a, var) + self.stride(index.b, var)
+        if isinstance(index, tir.Sub):
+            return self.stride(index.a, var) - self.stride(index.b, var)
+        if isinstance(index, tir.Mul) and isinstance(index.b, tir.IntImm):
+            return self.stride(index.a, var) * int(index.b)
+        if isinstance(index, tir.FloorMod):
+            return self.stride(index.a, var)
+        return 0
+
+    def moves(self, indices: Any, var: Any) -> bool:
+        """Whether any of the indices moves with `var`."""
+        return any(self.uses(index, var) for index in indices)
+
+    def uses(self, expr: Any, var: Any) -> bool:
+        """Whether `var` stands in an expression, or in one that a block's variable stands for."""
+        if isinstance(expr, expr_ir.Var):
+            return self.uses(self.bound[expr], var) if expr in self.bound else bool(expr.same_as(var))
+        return any(self.uses(child, var) for child in _children(expr))
+
     def value(self, expr: Any) -> Any:
-        """An index expression at the sample points; 0 where it is not understood."""
+        """An index expression at the sample points; 1 where it is not understood: a condition on data holds."""
         if isinstance(expr, tir.IntImm):
             return int(expr)
         if isinstance(expr, expr_ir.Var):
@@ -244,7 +307,10 @@ _NUMPY: dict[str, Any] = {
     "LE": np.less_equal, "GT": np.greater, "GE": np.greater_equal, "EQ": np.equal,
     "NE": np.not_equal, "And": np.logical_and, "Or": np.logical_or,
 }  # fmt: skip
-_SLOW = frozenset({"exp", "exp2", "log", "log2", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "pow", "sin", "cos", "atan", "floor"})
+_SLOW = frozenset({
+    "exp", "exp2", "exp10", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "pow", "sin", "cos",
+    "tan", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2", "fmod",
+})  # fmt: skip
 _SLOW_NODES = (tir.Div, tir.Mod, tir.FloorDiv, tir.FloorMod)
 
 
@@ -263,50 +329,12 @@ def _lane(loops: tuple[Any, ...]) -> Any:
     return next((var for var, extent, kind in reversed(loops) if kind == "vectorized" and extent > 1), None)
 
 
+def _lanes(loops: tuple[Any, ...]) -> int:
+    return math.prod(extent for _, extent, kind in loops if kind == "vectorized")
+
+
 def _unrolled(loops: tuple[Any, ...]) -> float:
     return float(math.prod(extent for _, extent, kind in loops if kind == "unrolled"))
-
-
-def _reuse(indices: Any, loops: tuple[Any, ...]) -> float:
-    """How many unrolled copies share one load."""
-    shared = 1.0
-    for var, extent, kind in reversed(loops):
-        if kind in ("serial", "parallel"):
-            break
-        if kind == "unrolled" and not any(_uses(index, var) for index in indices):
-            shared *= extent
-    return shared
-
-
-def _access(indices: Any, loops: tuple[Any, ...], what: str) -> str:
-    lane = _lane(loops)
-    moving = [] if lane is None else [n for n, index in enumerate(indices) if _uses(index, lane)]
-    if not moving:
-        return "scalar_loads" if what == "load" else "stores"
-    if moving[-1] == len(indices) - 1 and _stride(indices[-1], lane) == 1:
-        return "vector_loads" if what == "load" else "stores"
-    return "gathers" if what == "load" else "scattered"
-
-
-def _stride(index: Any, var: Any) -> int:
-    """By how much an index moves with `var`; 0 where it does not, or not evenly (a remainder moves as what is divided)."""
-    if isinstance(index, expr_ir.Var):
-        return int(index.same_as(var))
-    if isinstance(index, tir.Add):
-        return _stride(index.a, var) + _stride(index.b, var)
-    if isinstance(index, tir.Sub):
-        return _stride(index.a, var) - _stride(index.b, var)
-    if isinstance(index, tir.Mul) and isinstance(index.b, tir.IntImm):
-        return _stride(index.a, var) * int(index.b)
-    if isinstance(index, tir.FloorMod):
-        return _stride(index.a, var)
-    return 0
-
-
-def _uses(expr: Any, var: Any) -> bool:
-    if isinstance(expr, expr_ir.Var):
-        return bool(expr.same_as(var))
-    return any(_uses(child, var) for child in _children(expr))
 
 
 def _children(expr: Any) -> list[Any]:

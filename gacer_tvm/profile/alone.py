@@ -94,7 +94,8 @@ class AloneTurns:
         for o in graph.operators:
             batch = graph.tenants[o.tenant].batch
             size = batch if items >= batch else items
-            if size in self._kernels.sizes(o.index):
+            # A chunk that does not compile is in no round, nor one whose rest does not: to want it would be never to finish.
+            if size in self._kernels.sizes(o.index) and not any(self._kernels.failed(o.index, s) for s in _parts(size, batch)):
                 found[self._kernels.key(o.index), size, cores] = None
         return list(found)
 
@@ -133,7 +134,7 @@ class AloneTurns:
             (o.index, size)
             for o, batch in zip(graph.operators, batches, strict=True)
             if o.chunking.divisible and items < batch
-            for size in {items, batch % items or items}
+            for size in _parts(items, batch)
         )
 
     def _times(
@@ -148,3 +149,7 @@ class AloneTurns:
             at: (taken[:, which].mean(axis=1), [plan.launches[n].operator for n in which]) for at, which in calls.items()
         }
 
+
+def _parts(items: int, batch: int) -> set[int]:
+    """Sizes of the chunks of `items` that a batch is cut into."""
+    return {items, batch % items or items}

@@ -47,15 +47,19 @@ class Kernels:
         self._models, self._facts = models, graph_facts(graph, library.counts)
         self._bad = {(r.k, r.i) for r in known.failures}
         self._written = {(k, m) for k, owners in known.owners.items() for m in owners}
+        self._told = dict(known.kernels)
 
     def key(self, operator: int) -> str:
-        """The kernel's key at the whole batch; a model that has it is written once."""
+        """The kernel's key at the whole batch; a model that has it, and facts that the file does not have, are written."""
         found = self.graph.operators[operator]
         key = kernel_key(self.library, operator, self.graph.tenants[found.tenant].batch)
         model = self._models[found.tenant]
-        if (key, model) not in self._written:
+        facts = self._facts[operator]
+        # The last facts of a file count: a file of an earlier version, which counted otherwise, learns the new ones.
+        if (key, model) not in self._written or self._told.get(key, facts) != facts:
             self._written.add((key, model))
-            self.writer.write(Kernel(key, model, self._facts[operator]))
+            self._told[key] = facts
+            self.writer.write(Kernel(key, model, facts))
         return key
 
     def away(self, operators: Iterable[int]) -> tuple[float, float]:
@@ -68,10 +72,14 @@ class Kernels:
         batch = self.graph.tenants[found.tenant].batch
         return range(1, batch + 1) if found.chunking.divisible else range(batch, batch + 1)
 
+    def failed(self, operator: int, items: int) -> bool:
+        """Whether that chunk could not be compiled, now or in an earlier session."""
+        return (self.key(operator), items) in self._bad
+
     def compile(self, chunks: Iterable[Chunk]) -> frozenset[Chunk]:
         """Compile what is missing; the chunks that cannot be compiled, now or in an earlier session."""
         wanted = list(dict.fromkeys(chunks))
-        bad = {c for c in wanted if (self.key(c[0]), c[1]) in self._bad}
+        bad = {c for c in wanted if self.failed(*c)}
         good = [c for c in wanted if c not in bad]
         try:
             self.library.ensure(good)

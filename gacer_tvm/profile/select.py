@@ -25,7 +25,7 @@ def in_turn(items: Iterable[T], stratum: Callable[[T], Hashable], seed: int = 0)
 
 
 def sizes_in_turn(batch: int) -> list[int]:
-    """Chunk sizes ``batch … 1``, the whole one first, then always one far from those before: 8, 1, 4, 2, 6, 3, 5, 7."""
+    """Chunk sizes ``batch … 1``, the whole one first, then always one far from those before: 8, 1, 3, 5, 2, 4, 6, 7."""
     found = [batch]
     left = [size for size in range(1, batch)]
     while left:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,8 +14,9 @@ from gacer_tvm.bench.compare import compare
 from gacer_tvm.cli import main
 from gacer_tvm.cost import AnalyticPrior, Device
 from gacer_tvm.cost.assess import news
+from gacer_tvm.cost.footprint import mebibytes
 from gacer_tvm.cost.learned import LearnedCost, MeasuredAndLearned, load_model
-from gacer_tvm.cost.rows import read_rows
+from gacer_tvm.cost.rows import kernel_key, read_rows
 from gacer_tvm.cost.train import train
 from gacer_tvm.errors import LogError
 from gacer_tvm.executable.build import assemble, lower_tenants
@@ -72,10 +74,13 @@ def test_the_kernels_it_measured_are_data_for_training(lowered, place):
         pass
     data = read_rows(place)
     rows = [r for r in data.alone if r.source == "build"]
-    keys = {library.key(o.index, graph.tenants[o.tenant].batch)[:16] for o in graph.operators}
+    keys = {kernel_key(library, o.index, graph.tenants[o.tenant].batch) for o in graph.operators}
     assert {r.k for r in rows} == keys and {r.c for r in rows} == {1, device.units}
     assert all(r.n >= 7 and r.s[0] <= r.s[1] <= r.s[2] <= r.s[3] for r in rows)
     assert set().union(*(data.owners[k] for k in keys)) == {"vision", "ranker"}
+    # Like the profile's rows they tell the set, what a round of it touches, and what their kernels execute.
+    assert {(r.set, r.w) for r in rows} == {("ranker+vision", mebibytes(graph))} and mebibytes(graph) > 0
+    assert all(data.kernels[k].counted for k in keys)
     assert len(news(before, data).alone) == len(rows)
     assert train(place, rounds=10).card.sources == {"profile": 320, "build": len(rows)}
     # A second build adds measurements, but no facts that are there already.
@@ -201,9 +206,9 @@ def test_a_kernel_that_several_operators_share_is_one_row_of_its_mean(lowered, t
     recorder = Recorder(tmp_path / "d", graph, library, device)
     batch = graph.tenants[0].batch
     recorder.alone({(0, batch, 1): [1e-4, 2e-4, 3e-4]})
-    shared = type("Shared", (), {"key": lambda self, operator, items: "0123456789abcdef"})()
-    recorder.library = shared
+    recorder.library = SimpleNamespace(key=lambda operator, items: "0123456789abcdef", counts=library.counts)
     recorder.alone({(0, batch, 1): [1e-4, 2e-4, 3e-4], (1, batch, 1): [3e-4, 2e-4, 1e-4]})
     first, second = read_rows(tmp_path / "d").alone
-    assert first.s[0] == 100.0 and first.n == 3
+    # Deciles and quartile of three rounds, half-way values interpolated.
+    assert first.s == pytest.approx((120.0, 150.0, 200.0, 280.0)) and first.n == 3
     assert second.s == (200.0,) * 4 and second.n == 3

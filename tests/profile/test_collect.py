@@ -1,188 +1,197 @@
-"""Profiling: a real profile of two tiny models on this CPU, resumed and interrupted; and what is selected."""
+"""Profiling: a real profile of two tiny models on this CPU; never measured twice, resumed, interrupted, refused."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from gacer_tvm.profile.cpu import Buffers, CpuBench, Job
 
-from gacer_tvm import progress, relay
-from gacer_tvm.cli import main
+from gacer_tvm import progress
 from gacer_tvm.cost import Device
 from gacer_tvm.cost.facts import graph_facts
-from gacer_tvm.cost.learned import load_model
-from gacer_tvm.cost.rows import read_rows
-from gacer_tvm.cost.train import train
-from gacer_tvm.errors import DeviceError, TenantError
-from gacer_tvm.executable.build import assemble, lower_tenants
-from gacer_tvm.graph.synthetic import random_graph
-from gacer_tvm.profile import SUITE, collect, suite_tenants
-from gacer_tvm.profile.select import budgets, chunks_of, groups_of, in_turn
-from gacer_tvm.relay import testing
+from gacer_tvm.cost.rows import LEARNED, Alone, Kernel, Writer, read_rows
+from gacer_tvm.errors import DeviceError, GraphError
+from gacer_tvm.executable.build import lower_tenants
+from gacer_tvm.profile import collect
 
-from ..cost import made
-from ..models import branches, convnet
+from ..models import branches
+from .conftest import Lowered
 
-QUICK = {"most_alone": 24, "most_groups": 6, "repeats": 2}
+QUICK: dict[str, Any] = {"most_alone": 1000, "most_groups": 6, "repeats": 2}
 
 
-@pytest.fixture(scope="module")
-def lowered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any]:
-    tenants = {"net": convnet(batch=2), "other": branches(batch=2)}
-    return lower_tenants(tenants, "cpu", cache=tmp_path_factory.mktemp("kernels"))
+def legal(lowered: Lowered) -> set[tuple[str, int, int]]:
+    """(key, items, cores) of everything that can be measured alone."""
+    graph, library, device = lowered
+    found = set()
+    for o in graph.operators:
+        batch = graph.tenants[o.tenant].batch
+        for items in range(1, batch + 1) if o.chunking.divisible else [batch]:
+            found |= {(library.key(o.index, batch)[:12], items, cores) for cores in {1, device.units}}
+    return found
 
 
-def test_a_real_profile_has_rows_of_both_kinds_and_never_measures_twice(lowered: Any, tmp_path: Path) -> None:
+def measured(rows: Iterable[Alone]) -> Counter[tuple[str, int, int]]:
+    return Counter((r.k, r.i, r.c) for r in rows if not r.again)
+
+
+def test_every_kernel_is_measured_at_every_size_and_budget_and_never_twice(lowered: Lowered, tmp_path: Path) -> None:
     graph, library, device = lowered
     first = collect(graph, library, device, tmp_path, **QUICK)
     data = read_rows(tmp_path)
-    assert first.alone > 0 and first.groups > 0 and first.failures == 0
-    assert not data.skipped and data.devices() == (device.name,)
-    assert len([r for r in data.alone if not r.again]) == first.alone
+    assert first.stopped_by == "finished" and first.failures == 0
+    assert not data.skipped and data.devices() == (device.name,) and data.noise
+    wanted = legal(lowered)
+    assert {at for at in measured(data.alone) if at[2] in (1, device.units)} == wanted
+    assert set(measured(data.alone).values()) == {1} and first.alone == len(measured(data.alone)) >= len(wanted)
+    assert first.groups == len([r for r in data.groups if not r.again]) == 6
     assert {m for owners in data.owners.values() for m in owners} == {"net", "other"}
-    assert {r.set for r in data.groups} == {"net+other"}
-    for group in data.groups:
-        assert len({m.k for m in group.g}) == len(group.g) == 2
-        assert group.s[0] >= 0.5 * min(m.alone for m in group.g)
-        assert group.s[0] == pytest.approx(max(m.end for m in group.g), abs=0.02)
-    assert data.noise and data.kernels == {k: f for k, f in data.kernels.items() if f in graph_facts(graph)}
+    facts = graph_facts(graph, library.counts)
+    assert all(f in facts and f.counted for f in data.kernels.values())
     before = (tmp_path / "profile.jsonl").read_text()
     second = collect(graph, library, device, tmp_path, **QUICK)
     added = (tmp_path / "profile.jsonl").read_text()[len(before) :].splitlines()
     assert (second.alone, second.groups, second.known) == (0, 0, first.alone + first.groups)
     assert len(added) == 1 and '"t":"session"' in added[0]
-    assert all(n == 1 for n in Counter((r.k, r.i, r.c) for r in read_rows(tmp_path).alone if not r.again).values())
 
 
-def test_what_was_interrupted_is_continued(lowered: Any, tmp_path: Path) -> None:
+def test_rows_tell_the_set_the_round_and_how_often(lowered: Lowered, tmp_path: Path) -> None:
     graph, library, device = lowered
+    collect(graph, library, device, tmp_path, models=["a", "b"], most_alone=30, most_groups=14, repeats=5)
+    data = read_rows(tmp_path)
+    assert {r.set for r in (*data.alone, *data.groups)} == {"a+b"}
+    # What a round touches is one figure for the whole set, whatever was timed in it.
+    assert len({r.w for r in (*data.alone, *data.groups)}) == 1
+    assert all(r.n >= 5 for r in (*data.alone, *data.groups))
+    # Some are timed twice in a session; what is repeated was measured before.
+    again = {(r.k, r.i, r.c) for r in data.alone if r.again}
+    assert again and again <= set(measured(data.alone))
+    named = {r.d for r in data.groups if not r.again}
+    assert len(named) == 14 and {r.d for r in data.groups if r.again} <= named
 
-    class Stop:
-        def start(self, task: str, total: int | None) -> str:
-            return task
 
-        def advance(self, handle: str, steps: int, note: str) -> None:
-            if handle.startswith("groups"):
-                raise KeyboardInterrupt
+def test_a_group_lasts_as_long_as_its_longest_stream(lowered: Lowered, tmp_path: Path) -> None:
+    graph, library, device = lowered
+    collect(graph, library, device, tmp_path, **QUICK)
+    data = read_rows(tmp_path)
+    whose: dict[str, set[int]] = {}
+    for o in graph.operators:
+        whose.setdefault(library.key(o.index, graph.tenants[o.tenant].batch)[:12], set()).add(o.tenant)
+    for group in data.groups:
+        assert len(group.g) == 2
+        # A quantile of the longest is never below the same quantile of any.
+        assert group.s[LEARNED] >= max(stream.company for stream in group.g)
+        assert sorted(group.s) == list(group.s)
+        owners = [set.intersection(*(whose[run.k] for run in stream.runs)) for stream in group.g]
+        assert owners == [{0}, {1}]
+        assert all(1 <= stream.c <= device.units for stream in group.g)
+        for stream in group.g:
+            assert len({(run.k, run.i) for run in stream.runs}) == len(stream.runs)
+            assert all(run.i <= 3 and run.times >= 1 for run in stream.runs)
 
-        def finish(self, handle: str) -> None:
-            return None
 
-    with progress.listen(Stop()):
+class Stop:
+    """Interrupts at the first step of a task whose name begins so."""
+
+    def __init__(self, task: str) -> None:
+        self.task = task
+
+    def start(self, task: str, total: int | None) -> str:
+        return task
+
+    def advance(self, handle: str, steps: int, note: str) -> None:
+        if handle.startswith(self.task):
+            raise KeyboardInterrupt
+
+    def finish(self, handle: str) -> None:
+        return None
+
+
+@pytest.mark.parametrize("where", ["kernels alone", "groups"])
+def test_what_was_interrupted_is_continued(lowered: Lowered, tmp_path: Path, where: str) -> None:
+    graph, library, device = lowered
+    with progress.listen(Stop(where)):
         cut = collect(graph, library, device, tmp_path, **QUICK)
-    assert cut.stopped_by == "interrupted" and cut.alone > 0 and 0 < cut.groups < 6
+    held = read_rows(tmp_path)
+    assert cut.stopped_by == "interrupted" and cut.alone == len(measured(held.alone)) > 0
+    assert cut.groups == len(held.groups) and (0 < cut.groups < 6 if where == "groups" else cut.groups == 0)
     rest = collect(graph, library, device, tmp_path, **QUICK)
-    assert rest.stopped_by == "finished"
-    assert (rest.alone, rest.groups, rest.known) == (0, 6 - cut.groups, cut.alone + cut.groups)
+    assert rest.stopped_by == "finished" and rest.known == cut.alone + cut.groups
+    assert cut.groups + rest.groups == 6
+    data = read_rows(tmp_path)
+    assert legal(lowered) <= set(measured(data.alone)) and set(measured(data.alone).values()) == {1}
+    assert set(Counter(r.d for r in data.groups if not r.again).values()) == {1}
 
 
-def test_no_time_measures_nothing(lowered: Any, tmp_path: Path) -> None:
+def test_more_can_be_asked_for_later(lowered: Lowered, tmp_path: Path) -> None:
+    graph, library, device = lowered
+    few = collect(graph, library, device, tmp_path, most_alone=7, most_groups=2, repeats=1)
+    assert (few.alone, few.groups) == (7, 2)
+    more = collect(graph, library, device, tmp_path, most_alone=20, most_groups=3, repeats=1)
+    assert (more.alone, more.groups, more.known) == (13, 1, 9)
+    assert set(measured(read_rows(tmp_path).alone).values()) == {1}
+
+
+def test_no_time_measures_nothing(lowered: Lowered, tmp_path: Path) -> None:
     graph, library, device = lowered
     result = collect(graph, library, device, tmp_path, seconds=0.0, **QUICK)
     assert result.alone == result.groups == 0 and "up" in result.stopped_by
+    assert not read_rows(tmp_path).alone
 
 
-def test_a_gpu_is_refused(lowered: Any, tmp_path: Path) -> None:
+def test_a_single_tenant_has_no_groups(tmp_path: Path) -> None:
+    graph, library, device = lower_tenants({"only": branches(batch=2)}, "cpu", cache=tmp_path / "kernels")
+    result = collect(graph, library, device, tmp_path / "data", **QUICK)
+    assert result.stopped_by == "finished" and result.alone > 0 and result.groups == 0
+
+
+def test_a_gpu_is_refused(lowered: Lowered, tmp_path: Path) -> None:
     graph, library, _ = lowered
     with pytest.raises(DeviceError, match="nvidia-h200"):
         collect(graph, library, Device.named("nvidia-h200"), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_bench_runs_what_it_is_told_and_hands_errors_on(lowered: Any) -> None:
-    graph, library, _ = lowered
-    calls: Counter[str] = Counter()
-
-    def fail() -> None:
-        raise ValueError("bad kernel")
-
-    with CpuBench() as bench:
-        whole, ends = bench.run([Job(lambda: calls.update("a"), (), 1, 5), Job(lambda: calls.update("b"), (), 2, 3)])
-        assert calls == {"a": 5, "b": 3}
-        assert whole == max(ends) > 0
-        with pytest.raises(ValueError, match="bad kernel"):
-            bench.run([Job(fail, (), 1)])
-        job = Buffers(graph).job(library, 0, graph.tenants[0].batch, 1)
-        assert bench.run([job])[0] > 0
-
-
-def test_strata_take_turns() -> None:
-    order = in_turn([("a", n) for n in range(50)] + [("b", 0), ("c", 0)], lambda item: item[0])
-    assert {kind for kind, _ in order[:3]} == {"a", "b", "c"} and sorted(order) == sorted(set(order)) and len(order) == 52
-    assert order == in_turn([("a", n) for n in range(50)] + [("b", 0), ("c", 0)], lambda item: item[0])
-
-
-def test_every_kernel_at_every_legal_chunk_size_is_offered_once() -> None:
-    graph = random_graph(3, tenants=3, operators=10, batch=4)
-    found = chunks_of(graph, graph_facts(graph))
-    legal = {
-        (o.kernel, graph.tenants[o.tenant].batch, items)
-        for o in graph.operators
-        for items in (range(1, graph.tenants[o.tenant].batch + 1) if o.chunking.divisible else (graph.tenants[o.tenant].batch,))
-    }
-    offered = [(graph.operators[o].kernel, graph.tenants[graph.operators[o].tenant].batch, i) for o, i in found]
-    assert len(offered) == len(legal) and set(offered) == legal
-
-
-def test_groups_are_of_different_tenants_and_cover_sizes_and_budgets() -> None:
-    graph = random_graph(3, tenants=3, operators=10, batch=4)
-    facts = graph_facts(graph)
-    groups = groups_of(graph, facts, chunks_of(graph, facts), 4, 200)
-    assert len(groups) == len(set(groups)) == 200
-    assert {len(g) for g in groups} == {2, 3}
-    assert all(len({graph.operators[o].tenant for o, _, _ in g}) == len(g) for g in groups)
-    for size in (2, 3):
-        seen = {tuple(sorted(c for _, _, c in g)) for g in groups if len(g) == size}
-        assert seen == {tuple(sorted(b)) for b in budgets(4, size)}
-
-
-def test_the_suite_has_twelve_architectures_and_refuses_other_names() -> None:
-    assert len({name for members in SUITE.values() for name, _, _ in members}) >= 12
-    with pytest.raises(TenantError, match="'z'"):
-        suite_tenants("z")
-
-
-def test_profile_and_train_on_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("GACER_TVM_CACHE", str(tmp_path / "kernels"))
-    files = []
-    for name, size in (("left", 8), ("right", 6)):
-        module, params = testing.mlp.get_workload(2, image_shape=(1, size, size))
-        (tmp_path / f"{name}.relay").write_text(relay.astext(module))
-        (tmp_path / f"{name}.params").write_bytes(relay.save_params(params))
-        files += [str(tmp_path / f"{name}.relay"), "--params", f"{name}={tmp_path / name}.params"]
-    ordered = [f for f in files if f.endswith(".relay")] + [f for f in files if not f.endswith(".relay")]
-    out = tmp_path / "data"
-    assert main(["profile", *ordered, "--out", str(out), "--alone", "8", "--groups", "3", "--repeats", "2"]) == 0
-    assert "3 group measurements added" in capsys.readouterr().out
-    assert main(["profile", "--out", str(out)]) == 2
-    assert main(["train", str(out)]) == 2
-    assert "too little data" in capsys.readouterr().err
-    made.write(tmp_path / "made" / "profile.jsonl", made.rows())
-    assert main(["train", str(tmp_path / "made"), "--rounds", "20", "--evaluate"]) == 0
-    assert not (tmp_path / "made" / "model.json").exists()
-    assert main(["train", str(tmp_path / "made"), "--rounds", "20"]) == 0
-    printed = capsys.readouterr().out
-    assert "tenant sets held out whole" in printed and "nearest" in printed
-    assert load_model(tmp_path / "made" / "model.json").device.name == made.DEVICE.name
-
-
-def test_a_build_takes_the_model_that_lies_beside_its_logs_and_says_so(
-    lowered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_chunk_that_does_not_compile_is_told_once_and_costs_no_other(
+    lowered: Lowered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph, library, device = lowered
-    monkeypatch.chdir(tmp_path)
-    options = {"search_seconds": 0.2, "measure_seconds": 0.2}
-    with assemble(graph, library, device, "auto", measure=False, **options) as executable:
-        assert "cost model: prior; no model.json" in executable.report().as_text()
-    model = train(made.write(tmp_path / "profile.jsonl", made.rows(device=device)), rounds=20)
-    model.save(tmp_path / "tuning_logs" / device.name / "model.json")
-    for measure in (False, True):
-        with assemble(graph, library, device, "auto", measure=measure, **options) as executable:
-            text = executable.report().as_text()
-            assert f"learned:{model.hash}, held-out error" in text and "model.json" in text
-            assert f"learned:{model.hash}" in executable.decision.search.cost_model
+    ensure = library.ensure
+
+    def refusing(wanted: Iterable[tuple[int, int]]) -> int:
+        chunks = list(wanted)
+        if (0, 1) in chunks:
+            raise GraphError("no such kernel")
+        return ensure(chunks)
+
+    monkeypatch.setattr(library, "ensure", refusing)
+    key = library.key(0, 3)[:12]
+    result = collect(graph, library, device, tmp_path, **QUICK)
+    data = read_rows(tmp_path)
+    assert result.failures == 1 and [(f.k, f.i, f.why) for f in data.failures] == [(key, 1, "no such kernel")]
+    # Chunks of two leave a rest of one item: no schedule has them.
+    assert legal(lowered) - set(measured(data.alone)) == {(key, i, c) for i in (1, 2) for c in {1, device.units}}
+    assert not any(run.k == key and run.i < 3 for g in data.groups for s in g.g for run in s.runs)
+    before = (tmp_path / "profile.jsonl").read_text()
+    again = collect(graph, library, device, tmp_path, **QUICK)
+    assert (again.alone, again.groups, again.failures) == (0, 0, 0)
+    assert len((tmp_path / "profile.jsonl").read_text()[len(before) :].splitlines()) == 1
+
+
+def test_facts_that_an_earlier_version_wrote_are_written_anew(lowered: Lowered, tmp_path: Path) -> None:
+    graph, library, device = lowered
+    collect(graph, library, device, tmp_path, **QUICK)
+    path, right = tmp_path / "profile.jsonl", read_rows(tmp_path).kernels
+    with Writer(path) as writer:
+        for key, facts in right.items():
+            writer.write(Kernel(key, "net", msgspec.structs.replace(facts, counted=0, steps=0.0)))
+    assert read_rows(tmp_path).kernels != right
+    again = collect(graph, library, device, tmp_path, **QUICK)
+    assert (again.alone, again.groups) == (0, 0) and read_rows(tmp_path).kernels == right
+    size = path.stat().st_size
+    collect(graph, library, device, tmp_path, **QUICK)
+    assert b'"t":"k"' not in path.read_bytes()[size:]
