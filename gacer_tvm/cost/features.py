@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..graph.model import Buffer, Chunking, LaunchShape, MultiTenantGraph, Operator, TenantInfo, Work
-from .base import amounts_of
+from .base import PRICED, Base, amounts_of
 from .device import Device
 from .facts import Facts
 from .model import Estimates
@@ -42,7 +42,7 @@ ALONE_NAMES: tuple[str, ...] = (
     "multiply", "divide", "compare", "cast", "slow", "temporary", "inputs", "outputs", "in_cache", "useful", "useful_flops",
     "counted", "busiest", "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered",
     "steps", "chains", "lanes", "size", "scratch", "regions", "parallel", "weights_away",
-    "activations_away", "base",
+    "activations_away", "base", *(f"share_{name}" for name in PRICED),
 )  # fmt: skip
 # Executed in proportion to the items.
 _EXECUTED = (
@@ -130,7 +130,7 @@ def alone_features(
     Returns
     -------
     features
-        A row of `ALONE_NAMES` each; the last one, the base's time, is filled in by `with_base`.
+        A row of `ALONE_NAMES` each; those that tell of the base, from ``base`` on, are filled in by `with_base`.
     amounts
         A row of `gacer_tvm.cost.base.PRICED` each.
     """
@@ -145,7 +145,7 @@ def alone_features(
     executed = {name: c.scaled(name) * busiest for name in _EXECUTED}
     amounts = amounts_of(
         {**executed, "regions": c["regions"]},
-        sum(c.scaled(name) for name in ("vector_loads", "scalar_loads", "gather_loads")),
+        c.scaled("vector_loads") + c.scaled("scalar_loads") + c.scaled("gather_loads"),
         c["counted"],
         c.scaled("batched_bytes"),
         c["fixed_bytes"],
@@ -161,7 +161,7 @@ def alone_features(
         "parallel": _log(np.maximum(1.0, c.scaled("parallel"))),
         "weights_away": _log(ago[0], 2.0**10),
         "activations_away": _log(ago[1], 2.0**10),
-        "base": np.zeros(len(facts)),
+        **{name: np.zeros(len(facts)) for name in ALONE_NAMES[ALONE_NAMES.index("base") :]},
         "prior": _log(prior.seconds * 1e6, 1e-3),
         "flops": _log(c.scaled("flops")),
         "batched_bytes": _log(c.scaled("batched_bytes")),
@@ -200,10 +200,14 @@ def alone_features(
     return np.stack([found[name] if name in found else c[name] for name in ALONE_NAMES], axis=1), amounts
 
 
-def with_base(features: Array, base: Array) -> Array:
-    """Features with the base's seconds."""
+def with_base(features: Array, amounts: Array, base: Base, prior: Array) -> Array:
+    """Features with the base's seconds, and the share that each priced amount has in them."""
+    seconds = base.seconds(amounts, prior)
     result = features.copy()
-    result[:, ALONE_NAMES.index("base")] = _log(base * 1e6, 1e-3)
+    first = ALONE_NAMES.index("base")
+    result[:, first] = _log(seconds * 1e6, 1e-3)
+    if len(base.prices):
+        result[:, first + 1 :] = amounts * base.prices / seconds[:, None]
     return result
 
 
