@@ -46,12 +46,8 @@ def drawn_workload(number: int, batch: int) -> Workload:
         As the networks of `gacer_tvm.relay.testing` give them; float32.
     """
     rng = random.Random(f"drawn {number}")
-    sizes = (14, 28, 40, 56, 96)
-    made = (
-        lambda: _image(rng, batch, sizes), lambda: _image(rng, batch, sizes), lambda: _sequence(rng, batch),
-        lambda: _recurrent(rng, batch), lambda: _decoder(rng, batch), lambda: _image(rng, batch, (1, 2, 3, 5, 7)),
-    )  # fmt: skip
-    return create_workload(layers.function_of(made[number % 3 + (0 if number < _FIRST else 3)]()))
+    made = (_image, _image, _sequence, _recurrent, _decoder, _pixels)[number % 3 + (0 if number < _FIRST else 3)]
+    return create_workload(layers.function_of(made(rng, batch)))
 
 
 def _log_uniform(rng: random.Random, least: int, most: int, multiple: int = 1) -> int:
@@ -59,9 +55,15 @@ def _log_uniform(rng: random.Random, least: int, most: int, multiple: int = 1) -
     return max(multiple, round(value / multiple) * multiple)
 
 
-def _image(rng: random.Random, batch: int, sizes: tuple[int, ...]) -> Expr:
-    size = rng.choice(sizes)
-    channels = rng.choice((3, 8, 16, 32, 64) if size > 7 else (32, 64, 128, 256))
+def _image(rng: random.Random, batch: int) -> Expr:
+    return _layers(rng, batch, channels=rng.choice((3, 8, 16, 32, 64)), size=rng.choice((14, 28, 40, 56, 96)))
+
+
+def _pixels(rng: random.Random, batch: int) -> Expr:
+    return _layers(rng, batch, size=rng.choice((1, 2, 3, 5, 7)), channels=rng.choice((32, 64, 128, 256)))
+
+
+def _layers(rng: random.Random, batch: int, *, channels: int, size: int) -> Expr:
     body: Expr = var("data", shape=(batch, channels, size, size), dtype="float32")
     for n in range(_LAYERS):
         kind = rng.random()
