@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from .._tvm import expr_ir, tir
 from ..graph.tir_blocks import shape_of
 
-__all__ = ["Counts", "count"]
+__all__ = ["COUNTING", "Counts", "count"]
 
+#: Changes with what is counted: counts that were stored under another number are counted anew.
+COUNTING = 2
 Array = NDArray[np.int64]
 # Points of the iteration space at which conditions are tried.
 _POINTS = 1024

@@ -21,7 +21,7 @@ import msgspec
 
 from .._tvm import tvm
 from ..graph.model import LaunchShape
-from .counts import Counts
+from .counts import COUNTING, Counts
 from .request import GENERATION, target_text
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class KernelStore:
                     shape = LaunchShape(*entry["launch"]) if entry["launch"] else None
                     failures = tuple((str(a), str(b)) for a, b in entry.get("failures", ()))
                     spaces = tuple((tuple(dims), str(dtype)) for dims, dtype in entry.get("workspaces", ()))
-                    counts = msgspec.convert(entry["counts"], Counts) if entry.get("counts") else None
+                    known = held.get("counting") == COUNTING and entry.get("counts")
+                    counts = msgspec.convert(entry["counts"], Counts) if known else None
                     kernel = Kernel(key, module[entry["symbol"]], entry["rule"], shape, failures, spaces, counts)
                     found[key] = (kernel, file)
                     wanted.discard(key)
@@ -151,6 +152,7 @@ def write_manifest(path: Path, file: Path, kernels: Iterable[Kernel], target: An
     """Write the manifest of a library."""
     held = {
         "generation": GENERATION,
+        "counting": COUNTING,
         "tvm": tvm.__version__,
         "target": target_text(target),
         "file": file.name,
