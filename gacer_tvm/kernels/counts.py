@@ -19,6 +19,8 @@ from ..graph.tir_blocks import shape_of
 
 __all__ = ["COUNTING", "Counts", "count"]
 
+#: Changes with what is counted: counts that were stored under another number are counted anew.
+COUNTING = 2
 Array = NDArray[np.int64]
 # Points of the iteration space at which conditions are tried.
 _POINTS = 1024

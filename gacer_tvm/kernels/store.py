@@ -114,8 +114,8 @@ class KernelStore:
                     shape = LaunchShape(*entry["launch"]) if entry["launch"] else None
                     failures = tuple((str(a), str(b)) for a, b in entry.get("failures", ()))
                     spaces = tuple((tuple(dims), str(dtype)) for dims, dtype in entry.get("workspaces", ()))
-                    counted = entry.get("counts") if held.get("counting") == COUNTING else None
-                    counts = msgspec.convert(counted, Counts) if counted else None
+                    known = held.get("counting") == COUNTING and entry.get("counts")
+                    counts = msgspec.convert(entry["counts"], Counts) if known else None
                     kernel = Kernel(key, module[entry["symbol"]], entry["rule"], shape, failures, spaces, counts)
                     found[key] = (kernel, file)
                     wanted.discard(key)

@@ -15,9 +15,11 @@ from gacer_tvm._tvm import relax, tir
 from gacer_tvm.graph.lower import fuse
 from gacer_tvm.kernels import layout, rules
 from gacer_tvm.kernels.counts import count
+from gacer_tvm.kernels.rules.base import machine
+from gacer_tvm.kernels.rules.fallback import plain
 
 from .executed import executed
-from .rule_tools import TARGET, module
+from .rule_tools import TARGET, kernels, module
 
 op = relax.op
 few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -81,6 +83,13 @@ def test_kernels_of_the_rules(name: str) -> None:
     for func in scheduled(*CASES[name]):
         agree(func)
         assert count(func) == count(func)
+
+
+@pytest.mark.parametrize("name", ["elementwise", "broadcast", "bias over channels", "transpose", "matmul", "average pooling"])
+def test_kernels_of_the_last_rule(name: str) -> None:
+    """Blocks with variables of their own, as TVM's schedules leave them."""
+    for func in kernels(module(*CASES[name])).values():
+        agree(plain(func, machine(TARGET, 2)))
 
 
 @few
