@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 PRICED: tuple[str, ...] = (
     "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered", "steps", "chains",
     "weights_0", "weights_1", "weights_2", "weights_3", "activations_0", "activations_1", "activations_2", "activations_3",
-    "shared_bytes", "call", "fork",
+    "shared_bytes", "arguments", "call", "fork",
 )  # fmt: skip
 # Bytes are priced by how long ago they were touched: at a core's own cache, on the way to the last-level one, at half of it,
 # and beyond it; in between by both neighbours' prices, as logarithms lie.
@@ -57,6 +57,7 @@ def amounts_of(
     counted: Array,
     batched: Array,
     fixed: Array,
+    arguments: Array,
     cores: Array,
     away: Sequence[Array],
     device: Device,
@@ -73,8 +74,8 @@ def amounts_of(
         1 where they are known.
     batched, fixed
         Bytes of the chunk's own rows, and of everything else.
-    cores, away
-        Core budget, and how many bytes ago weights and activations were touched.
+    arguments, cores, away
+        Tensors that the kernel takes, core budget, and how many bytes ago weights and activations were touched.
     """
     several = cores > 1
     found = {name: counts[name] for name in PRICED[: PRICED.index("weights_0")]}
@@ -88,6 +89,7 @@ def amounts_of(
             found[f"{what}_{node}"] = moved / cores * np.clip(1.0 - np.abs(place - node), 0.0, 1.0)
     found |= {
         "shared_bytes": (batched + fixed) * several,
+        "arguments": arguments,
         "call": np.ones_like(cores),
         "fork": counts["regions"] * several,
     }

@@ -149,6 +149,7 @@ def alone_features(
         c["counted"],
         c.scaled("batched_bytes"),
         c["fixed_bytes"],
+        c["inputs"] + c["outputs"],
         budget,
         ago,
         device,

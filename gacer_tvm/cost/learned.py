@@ -61,6 +61,8 @@ class Card(msgspec.Struct, frozen=True):
         ``kernel`` and ``group``: scores on what was held out whole, of the model and beside it the plain ways.
     repeat_error, repeats
         Mean difference of two measurements of the same thing, the floor of every error, and how many there were.
+    by_length
+        Scores of the learned kernel times by how long the kernels take.
     reference_us, load, notes
         Conditions: deciles and median of the reference kernel's medians and of the load average, what people noted.
     sources, others
@@ -85,6 +87,7 @@ class Card(msgspec.Struct, frozen=True):
     reference_us: list[float]
     load: list[float]
     notes: list[str] = []
+    by_length: dict[str, Scores] = {}
     sources: dict[str, int] = {}
     others: dict[str, int] = {}
     seen: str = ""
@@ -104,6 +107,8 @@ class Card(msgspec.Struct, frozen=True):
         for what, held in (("kernel", "models held out whole"), ("group", "tenant sets held out whole")):
             lines.append(f"{what} times, {held}:")
             lines += [f"  {name:13s}{score}" for name, score in self.scores[what].items()]
+            if what == "kernel":
+                lines += [f"    learned, {name:13s}{score}" for name, score in self.by_length.items()]
             floor = self.repeat_error.get(what)
             if floor is not None and self.repeats.get(what):
                 lines.append(f"  measured twice: mean difference {floor:.1%} ({self.repeats[what]} pairs)")

@@ -27,6 +27,8 @@ from .tables import AloneTable, GroupTable, alone_table, group_table, joined, re
 __all__ = ["LEAST", "Minimum", "of_device", "train", "train_on", "widths"]
 
 Array = NDArray[np.float64]
+# Seconds at which kernels are parted into short and long ones: the card says how far off predictions are for each.
+_LENGTHS = (5e-6, 30e-6, 100e-6)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def train(
     device: str | None = None,
     also: Sequence[str] = (),
     least: Minimum = LEAST,
-    folds: int = 5,
+    folds: int = 10,
     rounds: int = 300,
     seed: int = 0,
 ) -> LearnedModel:
@@ -83,7 +85,7 @@ def train_on(
     device: str | None = None,
     also: Sequence[str] = (),
     least: Minimum = LEAST,
-    folds: int = 5,
+    folds: int = 10,
     rounds: int = 300,
     seed: int = 0,
 ) -> LearnedModel:
@@ -104,7 +106,7 @@ def train_on(
         def trees() -> Trees:
             return Trees(rounds, seed=seed)
 
-        scores["kernel"] = _judge_alone(alone, folds, trees, task)
+        scores["kernel"], by_length = _judge_alone(alone, folds, trees, task)
         scores["group"] = _judge_groups(groups, alone, folds, trees, task)
         base = fit_base(alone.amounts, alone.seconds, alone.weight)
         features, target = corrected(alone, base)
@@ -127,6 +129,7 @@ def train_on(
         sets=sorted(set(groups.sets)),
         skipped=dict(data.skipped),
         scores=scores,
+        by_length=by_length,
         repeat_error={"kernel": kernel_noise, "group": group_noise},
         repeats={"kernel": kernel_repeats, "group": group_repeats},
         reference_us=[round(float(v), 1) for v in np.quantile(reference, (0.1, 0.5, 0.9))] if reference else [],
@@ -203,7 +206,10 @@ def _enough(data: Data, least: Minimum) -> None:
         )
 
 
-def _judge_alone(table: AloneTable, folds: int, trees: Callable[[], Trees], task: Any) -> dict[str, Scores]:
+def _judge_alone(
+    table: AloneTable, folds: int, trees: Callable[[], Trees], task: Any
+) -> tuple[dict[str, Scores], dict[str, Scores]]:
+    """Scores of each way to predict, and those of the learned one by the length of the kernels."""
     names = ("learned", "priced sum", "prior", "scaled prior", "linear", "nearest")
     predicted = {name: np.full(len(table.seconds), np.nan) for name in names}
     for out in _folds(_models(table), folds):
@@ -225,7 +231,13 @@ def _judge_alone(table: AloneTable, folds: int, trees: Callable[[], Trees], task
         learned = trees().fit(features[fit], target[fit], table.weight[fit]).predict(features[test])
         predicted["priced sum"][test] = base.seconds(table.amounts[test], table.prior[test])
         predicted["learned"][test] = predicted["priced sum"][test] * np.exp(learned)
-    return _scores(predicted, table.seconds)
+    by_length = {}
+    for low, high in zip((0.0, *_LENGTHS), (*_LENGTHS, float("inf"))):
+        some = (table.seconds >= low) & (table.seconds < high) & ~np.isnan(predicted["learned"])
+        if some.any():
+            name = f"from {low * 1e6:.0f} µs" if high == float("inf") else f"{low * 1e6:.0f} to {high * 1e6:.0f} µs"
+            by_length[name] = scores_of(predicted["learned"][some], table.seconds[some])
+    return _scores(predicted, table.seconds), by_length
 
 
 def _judge_groups(

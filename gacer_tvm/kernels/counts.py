@@ -25,8 +25,6 @@ Array = NDArray[np.int64]
 # Points of the iteration space at which conditions are tried.
 _POINTS = 1024
 _VECTOR_BYTES = 64
-# Raised whenever counting changes, so that what was counted before is counted anew.
-COUNTING = 2
 
 
 class Counts(msgspec.Struct, frozen=True, array_like=True):
