@@ -157,7 +157,7 @@ def assemble(
             search_seconds=search_seconds,
             measure_seconds=measure_seconds,
             feed=feed,
-            models=folders if record is None else (*folders, Path(record)),
+            models=folders if record is None else (Path(record), *folders),
             record=recorder,
         )
         library.ensure({(launch.operator, launch.items) for launch in plan.launches})
