@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from .. import models
 from ..cost import AnalyticPrior, Device
 from ..cost.learned import LearnedCost, LearnedModel
 from ..cost.rows import Data, read_rows
@@ -35,10 +34,9 @@ from ..search import search
 from ..sim import Simulator
 from .conditions import conditions
 from .schedules import SETS
+from .schedules_measured import small_set
 
 __all__ = ["Way", "Worth", "as_markdown", "main", "without"]
-
-_NO_IMAGES = ("lstm", "bert")
 
 
 class Way(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,8 +99,7 @@ def measure_set(
     """Train without the set, search twice, measure."""
     members = SETS[name]
     model = train_on(without(data, members), device=Device.host_cpu().name)
-    tenants = {m: models.tenant(m, batch, None if m in _NO_IMAGES else size) for m in members}
-    graph, library, device = lower_tenants(tenants, "cpu")
+    graph, library, device = lower_tenants(small_set(name, batch, size), "cpu")
     whole = [(o.index, graph.tenants[o.tenant].batch) for o in graph.operators]
     library.ensure(whole)
     learned, prior = LearnedCost(model, counts=library.counts), AnalyticPrior()

@@ -30,7 +30,7 @@ from ..sim import simulate
 from .conditions import conditions
 from .schedules import MEASURED, SETS
 
-__all__ = ["MeasuredSet", "MeasuredWay", "as_markdown", "main", "measure_set", "timeline_difference", "with_section"]
+__all__ = ["MeasuredSet", "MeasuredWay", "as_markdown", "main", "measure_set", "small_set", "timeline_difference", "with_section"]
 
 _NO_IMAGES = ("lstm", "bert")
 
@@ -65,6 +65,11 @@ class MeasuredSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rounds: int
     kept: str
     ways: dict[str, MeasuredWay]
+
+
+def small_set(name: str, batch: int, size: int) -> dict[str, Any]:
+    """The tenants of a set of `SETS`, on images of `size` x `size`."""
+    return {m: models.tenant(m, batch, None if m in _NO_IMAGES else size) for m in SETS[name]}
 
 
 def measure_set(
@@ -185,9 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     done: list[MeasuredSet] = []
     for name in given.sets:
-        sizes = {model: None if model in _NO_IMAGES else given.size for model in SETS[name]}
-        tenants = {model: models.tenant(model, given.batch, size) for model, size in sizes.items()}
-        graph, library, device = lower_tenants(tenants, "cpu")
+        graph, library, device = lower_tenants(small_set(name, given.batch, given.size), "cpu")
         about = conditions(device)
         plan, kept, ways = measure_set(
             graph, library, device, seconds=given.seconds, rounds=given.rounds, record=given.record

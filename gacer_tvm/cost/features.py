@@ -201,9 +201,8 @@ def alone_features(
     return np.stack([found[name] if name in found else c[name] for name in ALONE_NAMES], axis=1), amounts
 
 
-def with_base(features: Array, amounts: Array, base: Base, prior: Array) -> Array:
-    """Features with the base's seconds, and the share that each priced amount has in them."""
-    seconds = base.seconds(amounts, prior)
+def with_base(features: Array, amounts: Array, base: Base, seconds: Array) -> Array:
+    """Features with the base's `seconds`, and the share that each priced amount has in them."""
     result = features.copy()
     first = ALONE_NAMES.index("base")
     result[:, first] = _log(seconds * 1e6, 1e-3)

@@ -142,7 +142,7 @@ class Part:
         to the prior times the typical ratio of measurement and prior.
         """
         base = self.base.seconds(amounts, prior)
-        full = with_base(features, amounts, self.base, prior)
+        full = with_base(features, amounts, self.base, base)
         inside = self.within.inside(full)
         known = amounts.any(axis=1) & (len(self.base.prices) > 0)
         ratio = np.where(known, 0.0, self.typical)

@@ -305,7 +305,7 @@ def _part(
 def corrected(table: AloneTable, base: Base) -> tuple[Array, Array]:
     """What trees learn that correct a base: features with the base's time, logarithms of measured time over it."""
     seconds = base.seconds(table.amounts, table.prior)
-    return with_base(table.features, table.amounts, base, table.prior), np.log(table.seconds / seconds)
+    return with_base(table.features, table.amounts, base, seconds), np.log(table.seconds / seconds)
 
 
 def widths(data: Data) -> dict[tuple[str, int, int], float]:

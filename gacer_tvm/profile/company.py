@@ -155,7 +155,7 @@ def _take(
     taken, launches = 0.0, 0
     while left:
         sizes = splits.get(left[0], (info.batch,))
-        more = sum(seconds(info.first + left[0], size, cores) for size in sizes)
+        more = _lasting(graph, tenant, left[:1], splits, seconds, cores)
         # Stop where the sum comes nearest to the target.
         if launches and (launches + len(sizes) > _MOST_LAUNCHES or taken + more / 2 > target):
             return
