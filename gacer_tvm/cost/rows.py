@@ -48,8 +48,7 @@ FORMAT = 2
 Spread = tuple[float, float, float, float]
 """Lower decile, lower quartile, median, upper decile; microseconds.
 
-The lower quartile is learned from. What disturbs only makes longer, and virtual machines move their cores about: for seconds
-on end two of them may be far from each other, which makes kernels that use both up to twice as slow. The least would be luck.
+The lower quartile is learned from: what disturbs only makes longer, and the least would be luck.
 """
 LEARNED = 1
 """The place in a `Spread` of what is learned from."""
@@ -93,8 +92,9 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
     real life: what a kernel finds in the caches is part of its time. `w` and `a` are how far away its weights and its
     activations were, in mebibytes (`gacer_tvm.cost.footprint.Distances`; the mean where several operators share the kernel);
     0 where it was timed by itself, over and over. `r` is the reference
-    kernel's median in the same turn; `again` marks a second measurement, kept to tell the noise. `source` says where it
-    comes from, "" for `profile` (see `gacer_tvm.cost.sources`), `weight` how much it counts.
+    kernel's median in the same turn, `e` the rate at which cores exchanged data then (see `gacer_tvm.cost.near`);
+    `again` marks a second measurement, kept to tell the noise. `source` says where it comes from, "" for `profile` (see
+    `gacer_tvm.cost.sources`), `weight` how much it counts.
     """
 
     x: str
@@ -107,6 +107,7 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
     set: str = ""
     w: float = 0.0
     a: float = 0.0
+    e: float = 0.0
     again: bool = False
     source: str = ""
     weight: float = 1.0
@@ -134,7 +135,7 @@ class Group(msgspec.Struct, tag="g", tag_field="t", frozen=True, omit_defaults=T
     """Streams `g` of tenant set `set` that met in a cluster of a schedule: time `s` of the longest, of `n` rounds.
 
     Each stream is timed from its own start: how late a sleeping thread wakes up is the runtime's cost, not company's.
-    `d` names the schedule that was drawn, and the cluster in it.
+    `d` names the schedule that was drawn, and the cluster in it; `e` is as for `Alone`.
     """
 
     x: str
@@ -144,16 +145,21 @@ class Group(msgspec.Struct, tag="g", tag_field="t", frozen=True, omit_defaults=T
     s: Spread
     n: int
     r: float
+    e: float = 0.0
     again: bool = False
 
 
 class Noise(msgspec.Struct, tag="n", tag_field="t", frozen=True, omit_defaults=True):
-    """The reference kernel in one turn, the machine's load average, and seconds since the session began."""
+    """The reference kernel in one turn, the machine's load average, and seconds since the session began.
+
+    `e` is the rate at which cores exchange data, GB/s; 0 where it is not told or there is one core.
+    """
 
     x: str
     s: Spread
     load: float
     at: float
+    e: float = 0.0
 
 
 class Planned(msgspec.Struct, tag="p", tag_field="t", frozen=True, omit_defaults=True):

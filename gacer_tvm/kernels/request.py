@@ -13,7 +13,7 @@ from .chunk import at_items
 __all__ = ["KernelRequest", "request", "target_text"]
 
 # Raised whenever rules or rewrites change what is generated, so that stored kernels are not taken for new ones.
-GENERATION = 3
+GENERATION = 4
 _INCIDENTAL = ("global_symbol", "op_pattern")
 
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cost.device import Device
-from ..cost.rows import LEARNED, Alone, Data, spread_of
+from ..cost.rows import LEARNED, Alone, spread_of
 from ..plan import LaunchPlan
-from .kernels import Kernels
-from .rounds import Rounds, chunked
+from .rounds import chunked
 from .select import sizes_in_turn
+from .setting import Setting
 
 __all__ = ["AloneTurns", "Measured"]
 
@@ -31,35 +30,12 @@ _AGAIN = 2
 
 
 class AloneTurns:
-    """Measures a tenant set's kernels alone.
+    """Measures a tenant set's kernels alone."""
 
-    Parameters
-    ----------
-    kernels, rounds, device
-        What is measured, and where.
-    label
-        Of the tenant set.
-    known
-        What the file holds.
-    noise
-        Times the reference kernel and returns its median, microseconds.
-    repeats
-        Rounds of each plan.
-    """
-
-    def __init__(
-        self,
-        kernels: Kernels,
-        rounds: Rounds,
-        device: Device,
-        label: str,
-        known: Data,
-        noise: Callable[[], float],
-        repeats: int,
-    ) -> None:
-        self._kernels, self._rounds, self._device = kernels, rounds, device
-        self._label, self._noise, self._repeats = label, noise, repeats
-        self.measured: Measured = {(r.k, r.i, r.c): r.s[LEARNED] for r in known.alone if r.set == label and not r.again}
+    def __init__(self, setting: Setting) -> None:
+        self._at, self._kernels, self._device = setting, setting.kernels, setting.device
+        known = [r for r in setting.known.alone if r.set == setting.label and not r.again]
+        self.measured: Measured = {(r.k, r.i, r.c): r.s[LEARNED] for r in known}
         self.known, self.added = len(self.measured), 0
 
     def total(self, most: int) -> int:
@@ -104,9 +80,9 @@ class AloneTurns:
     ) -> None:
         kernels = self._kernels
         schedules = [chunked(kernels.graph, self._device, *p, frozenset(o for o, _ in self._compile(p[0]))) for p in plans]
-        level = self._noise()
+        level = self._at.noise()
         added = 0
-        timed = self._rounds.timed(schedules, -(-self._repeats // _TURNS), _TURNS)
+        timed, near = self._at.steady(lambda: self._at.rounds.timed(schedules, -(-self._at.repeats // _TURNS), _TURNS))
         for (items, cores), (plan, spans) in zip(plans, timed, strict=True):
             wanted = set(self._wanted(items, cores))
             for (key, size), (times, operators) in self._times(plan, spans).items():
@@ -116,8 +92,8 @@ class AloneTurns:
                 spread = spread_of(times)
                 kernels.writer.write(
                     Alone(
-                        kernels.session, *at, spread, len(times), round(level, 1), self._label,
-                        *kernels.away(operators), again=again,
+                        kernels.session, *at, spread, len(times), round(level, 1), self._at.label,
+                        *kernels.away(operators), round(near, 1), again=again,
                     )
                 )  # fmt: skip
                 if not again:

@@ -16,22 +16,30 @@ from .. import __version__, progress
 from .._tvm import tvm
 from ..cost.device import Device
 from ..cost.host import processor
+from ..cost.near import best_rate
 from ..cost.rows import Data, Noise, Session, Writer, read_rows, spread_of
 from ..errors import DeviceError
 from ..graph.model import MultiTenantGraph
 from ..kernels.library import KernelLibrary
 from .alone import AloneTurns
+from .exchange import Exchange
 from .groups import GroupTurns
 from .kernels import Kernels
 from .reference import Reference
 from .rounds import Rounds
+from .setting import Setting
+from .steady import Steady
 
 __all__ = ["Collected", "collect", "data_file"]
 
 
 @dataclass
 class Collected:
-    """What a call of `collect` added, and what was there: `alone` and `groups` are new, `known` was measured before."""
+    """What a call of `collect` added, and what was there: `alone` and `groups` are new, `known` was measured before.
+
+    `reference` are medians of the reference kernel, microseconds; `lost` are seconds in which cores lay far from each other
+    and nothing was kept.
+    """
 
     path: Path
     alone: int = 0
@@ -40,6 +48,7 @@ class Collected:
     failures: int = 0
     seconds: float = 0.0
     reference: list[float] = field(default_factory=list)
+    lost: float = 0.0
     stopped_by: str = "finished"
 
     def as_text(self) -> str:
@@ -48,6 +57,8 @@ class Collected:
         if self.reference:
             low, middle, high = np.quantile(self.reference, (0.1, 0.5, 0.9))
             noise = f"; reference kernel {middle:.1f} µs, p10 {low:.1f}, p90 {high:.1f}"
+        if self.lost >= 1.0:
+            noise += f"; {self.lost:.0f} s of it lost to cores that lay far from each other"
         return (
             f"{self.alone} kernel and {self.groups} group measurements added to {self.path} in {self.seconds:.0f} s, "
             f"{self.known} were known, {self.failures} failed; {self.stopped_by}{noise}"
@@ -73,6 +84,7 @@ def collect(
     most_groups: int = 400,
     repeats: int = 12,
     seed: int = 0,
+    patience: float = 600.0,
     note: str = "",
 ) -> Collected:
     """Measure kernels of a tenant set alone and in groups; what `out` has already is not measured again.
@@ -95,6 +107,8 @@ def collect(
         Rounds that each is timed in.
     seed
         Of the groups that are drawn. The same seed continues the same draw.
+    patience
+        Seconds that may be lost, in all, by waiting until cores lie near each other again (`gacer_tvm.cost.near`).
     note
         Stands in the session's line: conditions of the machine that no program can see.
 
@@ -124,18 +138,23 @@ def collect(
             )
         )
         reference = Reference(library.target)
+        exchange = Exchange(library.target, device.units) if device.units > 1 else None
+
+        def rate() -> float:
+            return exchange.rate() / 1e9 if exchange is not None else 0.0
 
         def noise() -> float:
             spread = spread_of(reference.seconds())
             load = os.getloadavg()[0] if hasattr(os, "getloadavg") else -1.0
-            writer.write(Noise(session, spread, round(load, 2), round(time.perf_counter() - began, 1)))
+            at = round(time.perf_counter() - began, 1)
+            writer.write(Noise(session, spread, round(load, 2), at, round(rate(), 1)))
             result.reference.append(spread[2])
             return spread[2]
 
         kernels = Kernels(graph, library, labels, writer, session, known)
-        rounds = Rounds(graph, library, device)
-        alone = AloneTurns(kernels, rounds, device, label, known, noise, repeats)
-        groups = GroupTurns(kernels, rounds, device, label, known, noise, repeats, seed)
+        steady = Steady(rate, best_rate(known), patience)
+        setting = Setting(kernels, Rounds(graph, library, device), device, label, known, repeats, noise, steady)
+        alone, groups = AloneTurns(setting), GroupTurns(setting, seed)
         try:
             with progress.update(f"kernels alone, {label}", alone.total(most_alone)) as task:
                 limit = None if seconds is None else began + 0.5 * seconds
@@ -150,5 +169,6 @@ def collect(
             result.stopped_by = "interrupted"
         result.alone, result.groups = alone.added, groups.added
         result.known, result.failures = alone.known + groups.known, kernels.failures
+        result.lost = steady.lost
     result.seconds = time.perf_counter() - began
     return result

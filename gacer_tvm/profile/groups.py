@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cost.device import Device
 from ..cost.prior import AnalyticPrior
-from ..cost.rows import LEARNED, Data, Group, Run, Stream, spread_of
+from ..cost.rows import LEARNED, Group, Run, Stream, spread_of
 from ..plan import LaunchPlan
 from .alone import Measured
 from .company import Company, draw
-from .kernels import Kernels
-from .rounds import Rounds
+from .setting import Setting
 
 __all__ = ["GroupTurns"]
 
@@ -26,28 +24,11 @@ _AGAIN = 12
 
 
 class GroupTurns:
-    """Measures groups of a tenant set; parameters as for `gacer_tvm.profile.alone.AloneTurns`.
+    """Measures groups of a tenant set; `seed` is that of the schedules that are drawn."""
 
-    Parameters
-    ----------
-    seed
-        Of the schedules that are drawn.
-    """
-
-    def __init__(
-        self,
-        kernels: Kernels,
-        rounds: Rounds,
-        device: Device,
-        label: str,
-        known: Data,
-        noise: Callable[[], float],
-        repeats: int,
-        seed: int,
-    ) -> None:
-        self._kernels, self._rounds, self._device = kernels, rounds, device
-        self._label, self._noise, self._repeats, self._seed = label, noise, repeats, seed
-        self._done = {r.d for r in known.groups if r.set == label and not r.again}
+    def __init__(self, setting: Setting, seed: int) -> None:
+        self._at, self._kernels, self._device, self._seed = setting, setting.kernels, setting.device, seed
+        self._done = {r.d for r in setting.known.groups if r.set == setting.label and not r.again}
         self.known, self.added = len(self._done), 0
 
     def run(
@@ -77,9 +58,10 @@ class GroupTurns:
 
     def _measure(self, drawn: Company, number: int, most: int, again: bool) -> int:
         graph, kernels = self._kernels.graph, self._kernels
-        level = self._noise()
-        each = max(1, -(-self._repeats // _TURNS))
-        (plan, together), (twin, apart) = self._rounds.timed([drawn.schedule, drawn.twin], each, _TURNS)
+        level = self._at.noise()
+        each = max(1, -(-self._at.repeats // _TURNS))
+        timed, near = self._at.steady(lambda: self._at.rounds.timed([drawn.schedule, drawn.twin], each, _TURNS))
+        (plan, together), (twin, apart) = timed
         clusters, single = _clusters(plan), _clusters(twin)
         count = len(graph.tenants)
         added = 0
@@ -104,8 +86,8 @@ class GroupTurns:
             took = np.max(lasting, axis=0)
             kernels.writer.write(
                 Group(
-                    kernels.session, self._label, name, tuple(streams), spread_of(took), len(took), round(level, 1),
-                    again,
+                    kernels.session, self._at.label, name, tuple(streams), spread_of(took), len(took), round(level, 1),
+                    round(near, 1), again,
                 )
             )  # fmt: skip
             if not again:

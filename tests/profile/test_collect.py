@@ -21,7 +21,7 @@ from gacer_tvm.profile import collect
 from ..models import branches
 from .conftest import Lowered
 
-QUICK: dict[str, Any] = {"most_alone": 1000, "most_groups": 6, "repeats": 2}
+QUICK: dict[str, Any] = {"most_alone": 1000, "most_groups": 6, "repeats": 2, "patience": 0.0}
 
 
 def legal(lowered: Lowered) -> set[tuple[str, int, int]]:
@@ -61,7 +61,7 @@ def test_every_kernel_is_measured_at_every_size_and_budget_and_never_twice(lower
 
 def test_rows_tell_the_set_the_round_and_how_often(lowered: Lowered, tmp_path: Path) -> None:
     graph, library, device = lowered
-    collect(graph, library, device, tmp_path, models=["a", "b"], most_alone=30, most_groups=14, repeats=5)
+    collect(graph, library, device, tmp_path, models=["a", "b"], most_alone=30, most_groups=14, repeats=5, patience=0.0)
     data = read_rows(tmp_path)
     assert {r.set for r in (*data.alone, *data.groups)} == {"a+b"}
     # How far away a kernel's data are follows from the set, whatever was timed.
@@ -130,9 +130,9 @@ def test_what_was_interrupted_is_continued(lowered: Lowered, tmp_path: Path, whe
 
 def test_more_can_be_asked_for_later(lowered: Lowered, tmp_path: Path) -> None:
     graph, library, device = lowered
-    few = collect(graph, library, device, tmp_path, most_alone=7, most_groups=2, repeats=1)
+    few = collect(graph, library, device, tmp_path, most_alone=7, most_groups=2, repeats=1, patience=0.0)
     assert (few.alone, few.groups) == (7, 2)
-    more = collect(graph, library, device, tmp_path, most_alone=20, most_groups=3, repeats=1)
+    more = collect(graph, library, device, tmp_path, most_alone=20, most_groups=3, repeats=1, patience=0.0)
     assert (more.alone, more.groups, more.known) == (13, 1, 9)
     assert set(measured(read_rows(tmp_path).alone).values()) == {1}
 

@@ -21,6 +21,8 @@ __all__ = ["alternatives", "choose", "divisions"]
 # Cycles a task costs to hand out, and bytes a core streams from its outer caches in a cycle.
 _TASK = 400.0
 _STREAM = 12.0
+# Bytes that a core reads in a cycle of what another core wrote, where they share no cache.
+_EXCHANGE = 12.0
 # A kernel shorter than this many cycles is not worth waking another thread.
 _SERIAL = 60_000.0
 # The part of a core's second-level cache that one operand of a task may fill.
@@ -107,7 +109,8 @@ def _tiles(
     """Register tiles with vectors of `lanes` along axis `v`, and their estimates."""
     found = []
     order = _order(phase, guards)
-    rows: list[int | None] = [None, *(i for i, a in enumerate(phase.axes) if i != v and a.extent > 1)]
+    # Of axes that are as good the last comes first: tasks can then be shared out along the first, as everywhere (`_blocks`).
+    rows: list[int | None] = [None, *(i for i, a in reversed([*enumerate(phase.axes)]) if i != v and a.extent > 1)]
     for r in rows:
         for vectors in range(1, 9 if r is None else 5):
             if vectors > 1 and (vectors - 1) * lanes >= phase.axes[v].extent:
@@ -181,6 +184,7 @@ def _blocks(phase: Phase, plan: Plan, total: float, reads: list[Read], machine: 
     q_extent = phase.axes[last].extent if last is not None else 1
     v_tiles = max(1, phase.axes[plan.vector].extent // (plan.vectors * plan.lanes))
     r_tiles = max(1, phase.axes[plan.row].extent // plan.rows) if plan.row is not None else 1
+    home = next((i for i, a in enumerate(phase.axes) if a.extent > 1), None)
     found: list[tuple[float, Plan]] = []
     for q in divisions(q_extent):
         for v in divisions(v_tiles):
@@ -202,13 +206,23 @@ def _blocks(phase: Phase, plan: Plan, total: float, reads: list[Read], machine: 
                     elif read.strides[plan.vector] != 0 and part / v > _CACHE:
                         moved = part * q
                     bytes_moved += moved
-                score = total * evenness + tasks * (_TASK + bytes_moved / _STREAM)
+                shared = _first_split(outer, -(-q_extent // q), -(-v_tiles // v), -(-r_tiles // r), last, plan)
+                crossing = sum(read.size for read in reads if home is not None and read.strides[home] != 0)
+                far = crossing * (1 - 1 / machine.cores) / _EXCHANGE if shared != home else 0.0
+                score = total * evenness + tasks * (_TASK + bytes_moved / _STREAM) + far
                 found.append((score, replace(plan, plain_block=q, vector_block=v, row_block=r, parallel=True)))
     found.sort(key=lambda f: f[0])
     plans = [p for _, p in found]
     if total < _SERIAL:
         plans.insert(0, replace(plan, plain_block=q_extent, vector_block=v_tiles + 1, row_block=r_tiles + 1))
     return plans
+
+
+def _first_split(outer: int, q: int, v: int, r: int, last: int | None, plan: Plan) -> int | None:
+    """The axis along which neighbouring tasks are shared out: the outermost of those that are cut."""
+    if outer > 1:
+        return 0
+    return last if q > 1 else plan.vector if v > 1 else plan.row if r > 1 else None
 
 
 def divisions(extent: int) -> list[int]:

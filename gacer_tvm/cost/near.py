@@ -1,0 +1,42 @@
+"""Whether the cores of a machine lay near each other while it was measured.
+
+Each turn of the profiler notes the rate at which cores read what others wrote (`gacer_tvm.profile.exchange`). On two virtual
+cores of a Zen 4 server that rate was seen to jump between 70 and 25 GB/s for half a minute at a time, as the host moved them
+onto dies that share no cache and back; kernels on both cores then took 1.2 times (compute-bound) to 4.9 times as long, those
+on one core the same. Rows of such times are of another machine, so to speak, and are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .rows import Alone, Data, Group
+
+__all__ = ["NEAR", "best_rate", "is_near", "near_only"]
+
+NEAR = 0.6
+"""Cores are near each other at this share of the best rate of their machine, and above."""
+
+
+def best_rate(data: Data) -> float:
+    """The highest rate noted, GB/s; 0 where none was."""
+    return max((n.e for n in data.noise), default=0.0)
+
+
+def is_near(rate: float, best: float) -> bool:
+    """Whether a rate is that of cores near each other; one that was not noted counts as such."""
+    return rate <= 0.0 or rate >= NEAR * best
+
+
+def near_only(data: Data) -> tuple[Data, int]:
+    """The rows measured while cores were near each other, and how many were not.
+
+    Data of one device only: rates of several do not compare.
+    """
+    best = best_rate(data)
+
+    def keep(row: Alone | Group) -> bool:
+        return is_near(row.e, best)
+
+    alone, groups = [r for r in data.alone if keep(r)], [r for r in data.groups if keep(r)]
+    return replace(data, alone=alone, groups=groups), len(data.alone) + len(data.groups) - len(alone) - len(groups)

@@ -1,0 +1,73 @@
+"""Measuring only while the machine's cores lie near each other, as far as patience goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..cost.near import is_near
+
+__all__ = ["Steady"]
+
+T = TypeVar("T")
+_PAUSE = 1.0
+
+
+class Steady:
+    """Repeats what was measured while the cores were far from each other.
+
+    Parameters
+    ----------
+    probe
+        Returns the rate at which cores exchange data, GB/s; 0 where that has no meaning.
+    best
+        The best rate known of the machine.
+    patience
+        Seconds that may be lost by waiting and by measuring once more, in all. What is measured after that is taken as it is:
+        its rate tells.
+    clock, sleep
+        Time in seconds, and how to let it pass.
+
+    Attributes
+    ----------
+    lost
+        Seconds waited or measured in vain.
+    best
+        The best rate so far.
+    """
+
+    def __init__(
+        self,
+        probe: Callable[[], float],
+        best: float = 0.0,
+        patience: float = 600.0,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._probe, self._patience, self._clock, self._sleep = probe, patience, clock, sleep
+        self.best, self.lost = best, 0.0
+
+    def __call__(self, measure: Callable[[], T]) -> tuple[T, float]:
+        """What `measure` returned, and the lower of the rates just before and just after it, GB/s."""
+        while True:
+            began = self._clock()
+            before = self._rate()
+            while not is_near(before, self.best) and self._spent(began) < self._patience:
+                self._sleep(_PAUSE)
+                before = self._rate()
+            started = self._clock()
+            self.lost += started - began
+            found = measure()
+            rate = min(before, self._rate())
+            if is_near(rate, self.best) or self.lost >= self._patience:
+                return found, rate
+            self.lost += self._clock() - started
+
+    def _spent(self, began: float) -> float:
+        return self.lost + self._clock() - began
+
+    def _rate(self) -> float:
+        rate = self._probe()
+        self.best = max(self.best, rate)
+        return rate
