@@ -26,6 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alone", type=int, default=1000, metavar="N", help="kernels alone to measure in each set at most")
     parser.add_argument("--groups", type=int, default=400, metavar="N", help="groups to measure in each set at most")
     parser.add_argument("--repeats", type=int, default=12, help="rounds that each is timed in")
+    parser.add_argument(
+        "--patience", type=float, default=120.0, metavar="S",
+        help="seconds to lose, in each set, to cores that a virtual machine's host has moved far from each other; 0: not looked",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--note", default="", help="conditions of the machine, to stand in the data")
 
@@ -64,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             most_groups=arguments.groups,
             repeats=arguments.repeats,
             seed=arguments.seed,
+            patience=arguments.patience,
             note=arguments.note,
         )
         print(f"{name + ': ' if name else ''}{result.as_text()}", flush=True)

@@ -57,6 +57,8 @@ class Card(msgspec.Struct, frozen=True):
         The data: distinct kernels, measurements, what the models and tenant sets are called.
     skipped
         Lines that could not be read, by kind.
+    far
+        Measurements left out since cores lay far from each other then (`gacer_tvm.cost.near`).
     scores
         ``kernel`` and ``group``: scores on what was held out whole, of the model and beside it the plain ways.
     repeat_error, repeats
@@ -91,6 +93,7 @@ class Card(msgspec.Struct, frozen=True):
     sources: dict[str, int] = {}
     others: dict[str, int] = {}
     seen: str = ""
+    far: int = 0
 
     def as_text(self) -> str:
         """The scores as a table, with the conditions."""
@@ -102,6 +105,8 @@ class Card(msgspec.Struct, frozen=True):
             found = [f"{count} {kind}" for kind, count in self.sources.items()]
             found += [f"{count} of {name} at less weight" for name, count in self.others.items()]
             lines.append(f"kernel measurements by source: {', '.join(found)}; scores are of own measurements only")
+        if self.far:
+            lines.append(f"{self.far} measurements left out: the host had moved the cores far from each other")
         if self.skipped:
             lines.append("lines skipped: " + ", ".join(f"{count} {kind}" for kind, count in self.skipped.items()))
         for what, held in (("kernel", "models held out whole"), ("group", "tenant sets held out whole")):

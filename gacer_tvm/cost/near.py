@@ -14,8 +14,8 @@ from .rows import Alone, Data, Group
 
 __all__ = ["NEAR", "best_rate", "is_near", "near_only"]
 
-NEAR = 0.6
-"""Cores are near each other at this share of the best rate of their machine, and above."""
+NEAR = 0.45
+"""Cores are near each other at this share of the best rate of their machine, and above (two on one core reach 1.6 times that)."""
 
 
 def best_rate(data: Data) -> float:

@@ -17,6 +17,7 @@ from .base import Base, fit_base
 from .device import Device
 from .features import ALONE_NAMES, FLAGS, GROUP_NAMES, with_base
 from .learned import NO_BASE, Card, LearnedModel, Part
+from .near import near_only
 from .regress import Linear, Nearest, Range, Scores, Trees, scores_of
 from .rows import Data, read_rows
 from .seen import pack
@@ -91,6 +92,7 @@ def train_on(
 ) -> LearnedModel:
     """Like `train`, on what was read already."""
     data, figures = of_device(everything, device)
+    data, far = near_only(data)
     _enough(data, least)
     others = {name: of_device(everything, name) for name in also if name != figures.name}
     tables = [alone_table(data, figures)]
@@ -128,6 +130,7 @@ def train_on(
         models=_models(alone),
         sets=sorted(set(groups.sets)),
         skipped=dict(data.skipped),
+        far=far,
         scores=scores,
         by_length=by_length,
         repeat_error={"kernel": kernel_noise, "group": group_noise},

@@ -1,5 +1,7 @@
 """Memory planned for concurrency: two intermediates share bytes only where the plan orders their lifetimes.
 
+Where that costs next to no memory, they share them so that each core writes where it wrote before (`gacer_tvm.plan.owners`).
+
 A buffer may take the place of another when every launch that touches the other certainly finishes before any launch that
 writes this one starts. "Certainly" means by stream order and the events that the plan has anyway: reuse adds no event, so it
 never makes one stream wait for another.
@@ -10,16 +12,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..graph.model import MultiTenantGraph
 from .model import Access, Launch, Placement
 from .order import Clocks
+from .owners import Owners, Part, parts_of
 
 __all__ = ["place", "sum_alone"]
 
+Offsets = NDArray[np.int64]
+# The end of a gap that has none.
+_OPEN = 1 << 62
+# As much larger an arena may be in which cores write where they wrote before.
+_GROWTH = 1.1
+
 
 def place(graph: MultiTenantGraph, launches: Sequence[Launch], clocks: Clocks, align: int) -> Placement:
-    """Assign every intermediate an offset in one arena, best fit in the order of definition.
+    """Assign every intermediate an offset in one arena, in the order of definition.
 
     Parameters
     ----------
@@ -55,28 +65,60 @@ def place(graph: MultiTenantGraph, launches: Sequence[Launch], clocks: Clocks, a
             last[n, stream] = max(last[n, stream], clocks.place[user])
         start[n] = np.min([clocks.clock[w] for w in writers[root]], axis=0)
         sizes[n] = -(-max(1, graph.buffers[root].nbytes) // align) * align
-    offsets = np.zeros(count, np.int64)
-    for n in range(count):
-        dead = np.all(last[:n] < start[n], axis=1)
-        offsets[n] = _best_gap(offsets[:n][~dead], sizes[:n][~dead], int(sizes[n]))
+    live = [~np.all(last[:n] < start[n], axis=1) for n in range(count)]
+    offsets = _tightest(sizes, live)
+    parts = [parts_of(root, (launches[w] for w in dict.fromkeys(writers[root]))) for root in order]
+    owned = _where_owned(sizes, live, parts, align)
+    # Memory that is written by the core that wrote it before must not cost memory.
+    if int(np.max(owned + sizes)) <= int(np.max(offsets + sizes)) * _GROWTH:
+        offsets = owned
     return Placement(
         {root: int(offset) for root, offset in zip(order, offsets)}, int(np.max(offsets + sizes))
     )
 
 
-def _best_gap(offsets: np.ndarray, sizes: np.ndarray, size: int) -> int:
-    """Offset of the smallest gap between live blocks that holds `size`; behind the last one if there is none."""
-    if not len(offsets):
-        return 0
-    order = np.argsort(offsets, kind="stable")
-    begins = offsets[order]
-    ends = np.maximum.accumulate(begins + sizes[order])
-    before = np.concatenate(([0], ends[:-1]))
-    gaps = begins - before
-    fitting = np.flatnonzero(gaps >= size)
-    if not len(fitting):
-        return int(ends[-1])
-    return int(before[fitting[np.argmin(gaps[fitting])]])
+def _tightest(sizes: Offsets, live: Sequence[NDArray[np.bool_]]) -> Offsets:
+    """Best fit: each buffer in the smallest gap between those that live when it is written."""
+    offsets = np.zeros(len(sizes), np.int64)
+    for n, size in enumerate(sizes):
+        offsets[n] = _best_gap(_gaps(offsets[:n][live[n]], sizes[:n][live[n]]), int(size))
+    return offsets
+
+
+def _where_owned(
+    sizes: Offsets, live: Sequence[NDArray[np.bool_]], parts: Sequence[Sequence[Part]], align: int
+) -> Offsets:
+    """Each buffer in a gap where its writers wrote before, its middle over the middle of what lay there."""
+    offsets, owners, top = np.zeros(len(sizes), np.int64), Owners(), 0
+    for n, size in enumerate(sizes):
+        places = []
+        for begin, stop in _gaps(offsets[:n][live[n]], sizes[:n][live[n]]):
+            if stop - begin < size:
+                continue
+            highest = stop - int(size)
+            middles = [(int(seam) - int(size) // 2) // align * align for seam in owners.seams()]
+            places += [begin, *(m for m in middles if begin < m < highest)]
+            if stop != _OPEN:
+                places.append(highest)
+        offsets[n] = min(dict.fromkeys(places), key=lambda o: (owners.foreign(o, parts[n]) + max(0, o + size - top), o))
+        owners.write(int(offsets[n]), parts[n])
+        top = max(top, int(offsets[n] + size))
+    return offsets
+
+
+def _best_gap(gaps: Sequence[tuple[int, int]], size: int) -> int:
+    """Where the smallest gap that holds `size` begins; the open one holds everything."""
+    return min((stop - begin, begin) for begin, stop in gaps if stop - begin >= size)[1]
+
+
+def _gaps(offsets: Offsets, sizes: Offsets) -> list[tuple[int, int]]:
+    """First byte and one past the last of each gap between live blocks; the last one is open."""
+    found, end = [], 0
+    for begin, size in sorted(zip(offsets.tolist(), sizes.tolist())):
+        if begin > end:
+            found.append((end, begin))
+        end = max(end, begin + size)
+    return [*found, (end, _OPEN)]
 
 
 def sum_alone(graph: MultiTenantGraph, align: int = 64) -> dict[str, int]:

@@ -16,7 +16,7 @@ from .. import __version__, progress
 from .._tvm import tvm
 from ..cost.device import Device
 from ..cost.host import processor
-from ..cost.near import best_rate
+from ..cost.near import best_rate, near_only
 from ..cost.rows import Data, Noise, Session, Writer, read_rows, spread_of
 from ..errors import DeviceError
 from ..graph.model import MultiTenantGraph
@@ -84,7 +84,7 @@ def collect(
     most_groups: int = 400,
     repeats: int = 12,
     seed: int = 0,
-    patience: float = 600.0,
+    patience: float = 120.0,
     note: str = "",
 ) -> Collected:
     """Measure kernels of a tenant set alone and in groups; what `out` has already is not measured again.
@@ -108,7 +108,8 @@ def collect(
     seed
         Of the groups that are drawn. The same seed continues the same draw.
     patience
-        Seconds that may be lost, in all, by waiting until cores lie near each other again (`gacer_tvm.cost.near`).
+        Seconds that may be lost, in all, by waiting until cores lie near each other again (`gacer_tvm.cost.near`); a quarter
+        of `seconds` at most. What is measured after that is marked, and not learned from. 0: nobody looks where cores lie.
     note
         Stands in the session's line: conditions of the machine that no program can see.
 
@@ -120,7 +121,8 @@ def collect(
     if device.kind != "cpu":
         raise DeviceError(f"device {device.name!r}: profiling drives CPU kernels so far; measure a GPU's with `bench`")
     path = data_file(out)
-    known = read_rows(path) if path.exists() else Data()
+    # What was measured while cores lay far from each other is measured once more.
+    known, _ = near_only(read_rows(path) if path.exists() else Data())
     result = Collected(path)
     began = time.perf_counter()
     labels = list(models or [t.name for t in graph.tenants])
@@ -138,7 +140,7 @@ def collect(
             )
         )
         reference = Reference(library.target)
-        exchange = Exchange(library.target, device.units) if device.units > 1 else None
+        exchange = Exchange(library.target, device.units) if device.units > 1 and patience > 0 else None
 
         def rate() -> float:
             return exchange.rate() / 1e9 if exchange is not None else 0.0
@@ -152,7 +154,7 @@ def collect(
             return spread[2]
 
         kernels = Kernels(graph, library, labels, writer, session, known)
-        steady = Steady(rate, best_rate(known), patience)
+        steady = Steady(rate, best_rate(known), patience if seconds is None else min(patience, 0.25 * seconds))
         setting = Setting(kernels, Rounds(graph, library, device), device, label, known, repeats, noise, steady)
         alone, groups = AloneTurns(setting), GroupTurns(setting, seed)
         try:

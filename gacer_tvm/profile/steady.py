@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from .. import progress
 from ..cost.near import is_near
 
 __all__ = ["Steady"]
@@ -41,7 +42,7 @@ class Steady:
         self,
         probe: Callable[[], float],
         best: float = 0.0,
-        patience: float = 600.0,
+        patience: float = 120.0,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -51,21 +52,26 @@ class Steady:
     def __call__(self, measure: Callable[[], T]) -> tuple[T, float]:
         """What `measure` returned, and the lower of the rates just before and just after it, GB/s."""
         while True:
-            began = self._clock()
             before = self._rate()
-            while not is_near(before, self.best) and self._spent(began) < self._patience:
-                self._sleep(_PAUSE)
-                before = self._rate()
+            if not is_near(before, self.best):
+                before = self._wait(before)
             started = self._clock()
-            self.lost += started - began
             found = measure()
             rate = min(before, self._rate())
             if is_near(rate, self.best) or self.lost >= self._patience:
                 return found, rate
             self.lost += self._clock() - started
 
-    def _spent(self, began: float) -> float:
-        return self.lost + self._clock() - began
+    def _wait(self, rate: float) -> float:
+        """Wait until the cores are near each other, or patience is at its end; the last rate."""
+        with progress.update("the cores lie far from each other, waiting", None) as task:
+            while not is_near(rate, self.best) and self.lost < self._patience:
+                began = self._clock()
+                self._sleep(_PAUSE)
+                rate = self._rate()
+                self.lost += self._clock() - began
+                task.advance(1)
+        return rate
 
     def _rate(self) -> float:
         rate = self._probe()

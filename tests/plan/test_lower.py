@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from gacer_tvm.errors import ScheduleError
 from gacer_tvm.graph.synthetic import random_graph
 from gacer_tvm.plan import lower, sum_alone
-from gacer_tvm.plan.memory import _best_gap
+from gacer_tvm.plan.memory import _best_gap, _gaps
 from gacer_tvm.schedule import Stream, make
 
 from .cases import plans, without_wait
@@ -108,12 +108,13 @@ def test_sequential_tenants_share_memory_and_parallel_ones_do_not():
 def test_the_smallest_gap_that_fits_is_taken():
     # Blocks at 0..64, 192..256, 320..384: gaps of 128 and 64.
     offsets, sizes = np.array([320, 0, 192]), np.array([64, 64, 64])
-    assert _best_gap(offsets, sizes, 64) == 256
-    assert _best_gap(offsets, sizes, 128) == 64
-    assert _best_gap(offsets, sizes, 192) == 384
-    assert _best_gap(offsets[:0], sizes[:0], 64) == 0
+    gaps = _gaps(offsets, sizes)
+    assert _best_gap(gaps, 64) == 256
+    assert _best_gap(gaps, 128) == 64
+    assert _best_gap(gaps, 192) == 384
+    assert _best_gap(_gaps(offsets[:0], sizes[:0]), 64) == 0
     # A block inside a longer one leaves no gap behind itself.
-    assert _best_gap(np.array([0, 64]), np.array([512, 64]), 64) == 512
+    assert _best_gap(_gaps(np.array([0, 64]), np.array([512, 64])), 64) == 512
 
 
 def test_an_illegal_schedule_is_not_lowered():
