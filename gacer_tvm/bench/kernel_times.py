@@ -1,36 +1,35 @@
-"""The kernels of one model, each run alone: which of them loses the most time."""
+"""The kernels of one model, timed where they run, in whole rounds: which of them loses the most time."""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .._tvm import expr_ir, tir, tvm, tvm_ffi
-from ..kernels.rules.program import parse
+from ..graph.model import MultiTenantGraph
+from ..kernels.library import KernelLibrary
 
-__all__ = ["Kernel", "flops_of", "kernel_times", "lost", "worst"]
+__all__ = ["Kernel", "kernel_times", "lost", "worst"]
+
+_ROUNDS = 12
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel of a model, run alone.
+    """One kernel of a model.
 
     Attributes
     ----------
     name, rule
-        Its name and the rule that made it.
+        The first operator that calls it, and the rule that made it.
     calls
-        Calls of it in one run of the model.
+        Calls of it in one round.
     ms
-        Median of one call.
+        Median over rounds of a call, the mean of its calls.
     flops, size
-        Floating-point operations of its reductions, and bytes of its operands and results, one call.
+        Floating-point operations, and bytes of its operands and results, one call.
     """
 
     name: str
@@ -41,62 +40,33 @@ class Kernel:
     size: float
 
 
-def flops_of(func: tir.PrimFunc) -> float:
-    """Floating-point operations of the reductions of an unscheduled kernel."""
-    try:
-        stages = parse(func).stages
-    except Exception:
-        return 0.0
-    return float(sum(2 * math.prod(a.extent for a in (*s.axes, *s.reduce)) for s in stages if s.reduce))
-
-
-def kernel_times(
-    module: Any, target: Any, used: dict[str, str], work: dict[str, float], clock: Any
-) -> tuple[Kernel, ...]:
-    """Every kernel of a scheduled module, run alone; the one that takes most of the model's time first.
-
-    Parameters
-    ----------
-    module, target
-        As it was compiled.
-    used, work
-        The rule and the floating-point operations of each kernel, by name.
-    clock
-        Seconds.
-    """
-    calls: Counter[str] = Counter()
-
-    def count(call: Any) -> None:
-        if getattr(call.op, "name", "") == "relax.call_tir":
-            calls[call.args[0].name_hint] += 1
-
-    tvm_ffi.structural_walk(module["main"].body, (expr_ir.Call, count))
-    functions = {
-        f"k{n}": (var.name_hint, func.with_attr("global_symbol", f"k{n}"))
-        for n, (var, func) in enumerate(module.functions_items())
-        if isinstance(func, tir.PrimFunc) and calls[var.name_hint]
-    }
-    with target:
-        library = tvm.compile(tvm.IRModule({k: f for k, (_, f) in functions.items()}), target)
+def kernel_times(session: Any, graph: MultiTenantGraph, library: KernelLibrary) -> tuple[Kernel, ...]:
+    """Every kernel of a session whose plan cuts nothing; the one that takes most of a round first."""
+    launches = session.plan.launches
+    spans = np.asarray(session.timed_rounds(_ROUNDS))
+    taken = spans[:, :, 1] - spans[:, :, 0]
+    calls: dict[str, list[int]] = {}
+    for launch in launches:
+        calls.setdefault(library.key(launch.operator, launch.items), []).append(launch.index)
     rows = []
-    for symbol, (name, func) in functions.items():
-        buffers = [
-            tvm.runtime.tensor(np.ones([int(d) for d in p.ty.shape], dtype=str(p.ty.dtype)))
-            for p in func.params
-        ]
-        call = library[symbol]
-        taken = []
-        for _ in range(12):
-            start = clock()
-            call(*buffers)
-            taken.append(clock() - start)
-        size = float(sum(b.numpy().nbytes for b in buffers))
-        rows.append(Kernel(name, used[name], calls[name], statistics.median(taken) * 1e3, work[name], size))
+    for which in calls.values():
+        launch = launches[which[0]]
+        operator = graph.operators[launch.operator]
+        rows.append(
+            Kernel(
+                operator.name.partition("/")[2],
+                library.get(launch.operator, launch.items).rule,
+                len(which),
+                float(np.median(taken[:, which].mean(axis=1))) * 1e3,
+                operator.work.flops,
+                float(operator.work.batched_bytes + operator.work.fixed_bytes),
+            )
+        )
     return tuple(sorted(rows, key=lambda k: -k.ms * k.calls))
 
 
 def lost(kernels: Sequence[Kernel]) -> dict[str, float]:
-    """Milliseconds of a run of the model that each kernel takes beyond what the model's best rates would need.
+    """Milliseconds of a round that each kernel takes beyond what the model's best rates would need.
 
     The best rates are the highest floating-point operations and bytes a millisecond of any kernel of the model; a kernel
     needs the longer of both.

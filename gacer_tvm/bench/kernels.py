@@ -4,38 +4,40 @@ Kernels are those of the default rules; ``--tuning-logs`` adds a line with the k
 them into it first.
 
 Both run the same network with the same number of threads, in turns, so that a busy machine disturbs both; figures are
-medians. The last column names the kernel that loses the most time against the best rates of its model; ``--kernels`` adds
-the slowest kernels of each model.
+medians. Where a virtual machine's cores lie decides times on several of them: the rate at which they exchange data stands
+beside the figures (`gacer_tvm.profile.exchange`). The last column names the kernel that loses the most time against the best
+rates of its model; ``--kernels`` adds the slowest kernels of each model.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._tvm import relax, tir, tvm
+from ..cost.device import Device
 from ..errors import GacerError
-from ..frontend import normalize
-from ..graph.lower import fuse
-from ..kernels import layout, rules
-from ..kernels.library import Provider
-from ..kernels.target import make_target
-from ..tune.provider import providers
+from ..executable.build import lower_tenants
+from ..executable.session import open_session
+from ..plan import lower
+from ..profile.exchange import Exchange
+from ..schedule import Stream, make
 from ..tune.tune import tune
 from .conditions import conditions
 from .kernel_models import MODELS, load
-from .kernel_times import Kernel, flops_of, kernel_times, worst
+from .kernel_times import Kernel, kernel_times, worst
 
 __all__ = ["Measured", "main", "measure"]
+
+# Turns between two looks at where the cores lie.
+_PROBE = 5
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,17 @@ class Measured:
     model, batch, cores
         What was run, and with how many threads.
     ours_ms, theirs_ms
-        Medians of gacer_tvm's untuned kernels and of ONNX Runtime, same threads, in turns.
+        Medians of gacer_tvm and of ONNX Runtime, same threads, in turns; inputs given and outputs taken are part of both.
+    exchange
+        Least and greatest rate at which the cores exchanged data meanwhile, GB/s; zeros for one core.
     error
         Largest difference of any output, over the largest absolute value of that output.
-    prepare_s, schedule_s, compile_s
-        Seconds of layout rewrites and fusion, of the schedule rules, and of TVM's compilation.
+    lower_s, compile_s
+        Seconds from the model to the graph, and of the kernels' scheduling and compilation.
     rules
         How many kernels each rule made.
     kernels
-        Each kernel alone; empty unless asked for.
+        Each kernel as it runs in a round.
     """
 
     model: str
@@ -63,12 +67,12 @@ class Measured:
     cores: int
     ours_ms: float
     theirs_ms: float
+    exchange: tuple[float, float]
     error: float
-    prepare_s: float
-    schedule_s: float
+    lower_s: float
     compile_s: float
     rules: dict[str, int]
-    kernels: tuple[Kernel, ...] = field(default=())
+    kernels: tuple[Kernel, ...]
 
 
 def measure(
@@ -76,7 +80,6 @@ def measure(
     batch: int = 1,
     cores: int | None = None,
     repeats: int = 30,
-    kernels: bool = False,
     best: bool = False,
     tuning_logs: Path | None = None,
 ) -> Measured:
@@ -88,8 +91,6 @@ def measure(
         A name that `main` lists.
     batch, cores, repeats
         Items, threads of each runtime (all cores by default), timed runs of each.
-    kernels
-        Also time every kernel alone.
     best
         Report the fastest run rather than the median, for a machine that others use.
     tuning_logs
@@ -97,87 +98,69 @@ def measure(
     """
     import onnxruntime
 
-    cores = cores or os.cpu_count() or 1
-    tvm.get_global_func("runtime.config_threadpool")(1, cores)
+    host = Device.host_cpu()
+    cores = cores or host.units
     tenant, onnx_model, feeds = load(model, batch)
-    target = make_target("llvm")
     start = time.perf_counter()
-    module = fuse(layout.prepare(normalize(tenant).module, target), target, model)
-    prepared = time.perf_counter()
-    found = providers([tuning_logs]) if tuning_logs is not None else ()
-    used: dict[str, str] = {}
-    work: dict[str, float] = {}
-    with target:
-        for var, func in list(module.functions_items()):
-            if isinstance(func, tir.PrimFunc):
-                work[var.name_hint] = flops_of(func)
-                module[var], used[var.name_hint] = _scheduled(func, target, cores, found)
-        scheduled = time.perf_counter()
-        machine = relax.VirtualMachine(tvm.compile(module, target), tvm.cpu())
+    graph, library, device = lower_tenants(
+        {model: tenant}, "cpu", device=replace(host, units=cores), tuning_logs=tuning_logs, cache=False
+    )
+    lowered = time.perf_counter()
+    schedule = make.sequential(graph, device.name).replace(streams=(Stream(cores=(cores,)),))
+    session = open_session(graph, lower(schedule, graph), library, device)
     compiled = time.perf_counter()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores
-    session = onnxruntime.InferenceSession(onnx_model, options)
-    run_ours = machine["main"]
-    # With one thread each, the time that the thread ran: what others do on the machine then matters less.
-    clock = time.thread_time if cores == 1 else time.perf_counter
-    arguments = [tvm.runtime.tensor(feeds[name]) for name in tenant.inputs]
-    fed = {i.name: feeds[name] for i, name in zip(session.get_inputs(), tenant.inputs, strict=True)}
-    error = _error(run_ours(*arguments), session.run(None, fed))
-    ours, theirs = _in_turns(
-        lambda: run_ours(*arguments), lambda: session.run(None, fed), repeats, best, clock
-    )
-    return Measured(
-        model,
-        batch,
-        cores,
-        ours,
-        theirs,
-        error,
-        prepared - start,
-        scheduled - prepared,
-        compiled - scheduled,
-        dict(Counter(used.values())),
-        kernel_times(module, target, used, work, clock) if kernels else (),
-    )
+    other = onnxruntime.InferenceSession(onnx_model, options)
+    fed = {i.name: feeds[name] for i, name in zip(other.get_inputs(), tenant.inputs, strict=True)}
+    (info,) = graph.tenants
+
+    def ours() -> list[Any]:
+        for name, buffer in info.inputs.items():
+            session.feed(buffer, feeds[name])
+        session.round()
+        return [session.fetch(buffer) for buffer in info.outputs.values()]
+
+    def theirs() -> list[Any]:
+        return list(other.run(None, fed))
+
+    try:
+        error = _error(ours(), theirs())
+        taken = _in_turns(ours, theirs, repeats, best, Exchange(library.target, cores) if cores > 1 else None)
+        kernels = kernel_times(session, graph, library)
+    finally:
+        session.close()
+    made = Counter(library.get(launch.operator, launch.items).rule for launch in session.plan.launches)
+    return Measured(model, batch, cores, *taken, error, lowered - start, compiled - lowered, dict(made), kernels)
 
 
-def _scheduled(func: Any, target: Any, cores: int, found: tuple[Provider, ...]) -> tuple[Any, str]:
-    """The kernel as it will be compiled, and what made it."""
-    for provider in found:
-        record = provider(func, target)
-        if record is not None:
-            made = record[0].without_attr("global_symbol")
-            for key, value in (func.attrs or {}).items():
-                made = made.with_attr(key, value)
-            return made, record[1]
-    result = rules.schedule(func, target, cores)
-    return result.func, result.rule
-
-
-def _error(ours: Any, theirs: list[np.ndarray]) -> float:
-    results = [ours] if hasattr(ours, "numpy") else list(ours)
+def _error(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
     worst = 0.0
-    for a, b in zip(results, theirs, strict=True):
+    for a, b in zip(ours, theirs, strict=True):
         # Outputs that are all but zero (a detector that sees nothing) are compared absolutely.
-        worst = max(worst, float(np.abs(a.numpy() - b).max() / max(1e-2, np.abs(b).max())))
+        worst = max(worst, float(np.abs(a - b).max() / max(1e-2, np.abs(b).max())))
     return worst
 
 
-def _in_turns(first: Any, second: Any, repeats: int, best: bool, clock: Any) -> tuple[float, float]:
-    """Medians (or minima) in milliseconds of two calls that alternate."""
+def _in_turns(
+    first: Any, second: Any, repeats: int, best: bool, exchange: Exchange | None
+) -> tuple[float, float, tuple[float, float]]:
+    """Medians (or minima) in milliseconds of two calls that alternate, and the rates of the exchange meanwhile."""
     times: tuple[list[float], list[float]] = ([], [])
+    rates: list[float] = []
     for _ in range(3):
         first()
         second()
-    for _ in range(repeats):
+    for number in range(repeats):
+        if exchange is not None and number % _PROBE == 0:
+            rates.append(exchange.rate() / 1e9)
         for call, taken in ((first, times[0]), (second, times[1])):
             call()
-            start = clock()
+            start = time.perf_counter()
             call()
-            taken.append(clock() - start)
+            taken.append(time.perf_counter() - start)
     pick = min if best else statistics.median
-    return pick(times[0]) * 1e3, pick(times[1]) * 1e3
+    return pick(times[0]) * 1e3, pick(times[1]) * 1e3, (min(rates, default=0.0), max(rates, default=0.0))
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -211,8 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _arguments(arguments)
     print(conditions())
     head = (
-        "model", "batch", "cores", "ours ms", "ORT ms", "ratio", "error", "prepare s", "rules s", "compile s", "kernels",
-        "worst",
+        "model", "batch", "cores", "ours ms", "ORT ms", "ratio", "error", "exchange GB/s", "lower s", "kernels s",
+        "kernels", "worst",
     )  # fmt: skip
     print("| " + " | ".join(head) + " |\n|" + " --- |" * len(head))
     ways = [None] if given.tuning_logs is None else [None, given.tuning_logs]
@@ -221,14 +204,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if logs is not None and given.trials:
                 tenant = load(model, given.batch)[0]
                 tune([tenant], "cpu", logs, given.trials, rounds=1, cores=given.cores, longest=given.longest)
-            m = measure(model, given.batch, given.cores, given.repeats, True, given.best, logs)
+            m = measure(model, given.batch, given.cores, given.repeats, given.best, logs)
         except GacerError as error:
             print(f"| {model} | {given.batch} | failed: {error} |" + " |" * (len(head) - 3), flush=True)
             continue
         made = ", ".join(f"{n} {rule}" for rule, n in sorted(m.rules.items()))
         row = (
             m.model, m.batch, m.cores, f"{m.ours_ms:.2f}", f"{m.theirs_ms:.2f}", f"{m.ours_ms / m.theirs_ms:.2f}",
-            f"{m.error:.0e}", f"{m.prepare_s:.1f}", f"{m.schedule_s:.1f}", f"{m.compile_s:.1f}", made,
+            f"{m.error:.0e}", "{:.0f} to {:.0f}".format(*m.exchange), f"{m.lower_s:.1f}", f"{m.compile_s:.1f}", made,
             worst(m.kernels),
         )  # fmt: skip
         print("| " + " | ".join(str(x) for x in row) + " |", flush=True)

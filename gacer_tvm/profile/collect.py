@@ -16,7 +16,7 @@ from .. import __version__, progress
 from .._tvm import tvm
 from ..cost.device import Device
 from ..cost.host import processor
-from ..cost.near import best_rate, near_only
+from ..cost.near import near_only, rates_of
 from ..cost.rows import Data, Noise, Session, Writer, read_rows, spread_of
 from ..errors import DeviceError
 from ..graph.model import MultiTenantGraph
@@ -154,7 +154,7 @@ def collect(
             return spread[2]
 
         kernels = Kernels(graph, library, labels, writer, session, known)
-        steady = Steady(rate, best_rate(known), patience if seconds is None else min(patience, 0.25 * seconds))
+        steady = Steady(rate, rates_of(known), patience if seconds is None else min(patience, 0.25 * seconds))
         setting = Setting(kernels, Rounds(graph, library, device), device, label, known, repeats, noise, steady)
         alone, groups = AloneTurns(setting), GroupTurns(setting, seed)
         try:

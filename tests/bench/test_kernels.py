@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 
 from gacer_tvm.bench import kernels
@@ -30,6 +32,18 @@ def test_the_worst_kernel_loses_most_against_the_best_rates() -> None:
     assert lost([fast, slow, stream]) == pytest.approx({"fast": 0.0, "slow": 3.0, "stream": 0.0})
     assert worst([fast, slow, stream]) == "slow: 3 x 2.00 ms, 3.00 lost"
     assert worst([]) == ""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rapidocr_onnxruntime") is None, reason="the weights are not installed")
+def test_a_model_is_run_beside_onnx_runtime_on_the_same_cores() -> None:
+    measured = kernels.measure("ppocr_cls", batch=2, cores=1, repeats=1)
+    assert (measured.model, measured.batch, measured.cores) == ("ppocr_cls", 2, 1)
+    assert measured.error < 1e-4 and measured.exchange == (0.0, 0.0)
+    calls = sum(k.calls for k in measured.kernels)
+    assert calls == sum(measured.rules.values()) > 20
+    # Kernels follow each other within a round.
+    inside = sum(k.calls * k.ms for k in measured.kernels)
+    assert 0 < inside and measured.ours_ms > 0 and measured.theirs_ms > 0
 
 
 def test_other_networks_run_and_are_seeded() -> None:

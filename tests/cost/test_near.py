@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gacer_tvm.cost.near import best_rate, near_only
+from gacer_tvm.cost.near import best_rate, near_only, rates_of
 from gacer_tvm.cost.rows import Alone, Data, Group, Noise, read_rows
 from gacer_tvm.cost.train import train
 
@@ -32,8 +32,8 @@ def with_rates(rows: list[object], near: float, far: float) -> list[object]:
 @pytest.mark.parametrize(("rate", "kept"), [(0.0, True), (70.0, True), (40.0, True), (25.0, False)])
 def test_a_row_counts_by_its_rate_and_the_best(rate: float, kept: bool) -> None:
     row = Alone("s1", "k", 1, 2, made.spread(1e-4), 5, 100.0, e=rate)
-    data = Data(alone=[row], noise=noise(30.0, 70.0))
-    assert best_rate(data) == 70.0
+    data = Data(alone=[row], noise=noise(30.0, *[70.0] * 20, 280.0))
+    assert best_rate(rates_of(data)) == 70.0
     left, out = near_only(data)
     assert (left.alone == [row]) == kept and out == (not kept)
 
@@ -45,10 +45,10 @@ def test_without_rates_all_rows_count() -> None:
 
 def test_a_model_is_not_taught_by_far_rows(tmp_path: Path) -> None:
     rows = with_rates(made.rows(groups=90), 70.0, 25.0)
-    mixed = made.write(tmp_path / "mixed.jsonl", [*rows, *noise(70.0)])
+    mixed = made.write(tmp_path / "mixed.jsonl", [*rows, *noise(*[70.0] * 20)])
     near = made.write(
         tmp_path / "near.jsonl",
-        [*(r for r in rows if not (isinstance(r, Alone | Group) and r.e == 25.0)), *noise(70.0)],
+        [*(r for r in rows if not (isinstance(r, Alone | Group) and r.e == 25.0)), *noise(*[70.0] * 20)],
     )
     a, b = train(mixed, rounds=60), train(near, rounds=60)
     far = len(read_rows(mixed).alone) + len(read_rows(mixed).groups) - len(read_rows(near).alone) - len(read_rows(near).groups)

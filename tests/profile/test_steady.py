@@ -34,8 +34,8 @@ class Machine:
         self.now += 2.0
         return began, self.now
 
-    def steady(self, best: float = NEAR, patience: float = 100.0) -> Steady:
-        return Steady(self.rate, best, patience, self.clock, self.sleep)
+    def steady(self, known: Sequence[float] = (NEAR,) * 50, patience: float = 100.0) -> Steady:
+        return Steady(self.rate, known, patience, self.clock, self.sleep)
 
 
 def test_a_machine_whose_cores_stay_is_measured_at_once() -> None:
@@ -68,13 +68,19 @@ def test_patience_ends_and_the_rate_tells() -> None:
 
 def test_a_machine_that_was_never_seen_better_does_not_wait() -> None:
     machine = Machine([(0.0, 1e9)])
-    steady = machine.steady(best=0.0)
+    steady = machine.steady(known=())
     assert steady(machine.measure) == ((0.0, 2.0), FAR) and steady.lost == 0.0
+
+
+def test_one_lucky_rate_does_not_make_others_far() -> None:
+    machine = Machine([])
+    steady = machine.steady(known=(*[NEAR] * 20, 4 * NEAR))
+    assert steady(machine.measure) == ((0.0, 2.0), NEAR)
 
 
 def test_a_rate_of_nothing_is_no_reason_to_wait() -> None:
     machine = Machine([])
-    steady = Steady(lambda: 0.0, 70.0, 10.0, machine.clock, machine.sleep)
+    steady = Steady(lambda: 0.0, [NEAR], 10.0, machine.clock, machine.sleep)
     assert steady(machine.measure) == ((0.0, 2.0), 0.0)
 
 
