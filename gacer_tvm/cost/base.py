@@ -18,13 +18,15 @@ __all__ = ["PRICED", "Base", "amounts_of", "fit_base"]
 
 Array = NDArray[np.float64]
 
-#: What has a price: instructions of the thread that has most to do, and bytes for each core.
+#: What has a price: instructions of the thread that has most to do, bytes for each core, and what a call brings in besides:
+#: the descriptions of its arguments, and its code (statements).
 PRICED: tuple[str, ...] = (
     "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered", "steps", "chains",
     "weights_0", "weights_1", "weights_2", "weights_3", "activations_0", "activations_1", "activations_2", "activations_3",
-    "shared_bytes", "arguments", "call", "fork",
+    "arguments_0", "arguments_1", "arguments_2", "arguments_3", "call_0", "call_1", "call_2", "call_3",
+    "size_0", "size_1", "size_2", "size_3", "shared_bytes", "fork",
 )  # fmt: skip
-# Bytes are priced by how long ago they were touched: at a core's own cache, on the way to the last-level one, at half of it,
+# What is touched is priced by how long ago it was: at a core's own cache, on the way to the last-level one, at half of it,
 # and beyond it; in between by both neighbours' prices, as logarithms lie.
 _OWN_CACHE = 0.5 * 2**20
 _VECTOR = 64.0
@@ -67,7 +69,7 @@ def amounts_of(
     Parameters
     ----------
     counts
-        Executed by the thread with most to do: ``fused`` … ``chains``, and ``regions``.
+        Executed by the thread with most to do: ``fused`` … ``chains``; and ``regions`` and ``size``.
     loads
         Vector and scalar loads of all threads.
     counted
@@ -75,7 +77,7 @@ def amounts_of(
     batched, fixed
         Bytes of the chunk's own rows, and of everything else.
     arguments, cores, away
-        Tensors that the kernel takes, core budget, and how many bytes ago weights and activations were touched.
+        Tensors that the kernel takes, core budget, and how many bytes ago weights, activations and code were touched.
     """
     several = cores > 1
     found = {name: counts[name] for name in PRICED[: PRICED.index("weights_0")]}
@@ -83,16 +85,15 @@ def amounts_of(
     fixed = np.minimum(fixed, _VECTOR * loads)
     last = max(4.0 * _OWN_CACHE, 2.0 * device.cache_bytes)
     nodes = np.log2([_OWN_CACHE, math.sqrt(_OWN_CACHE * last / 4), last / 4, last])
-    for what, moved, ago in (("weights", fixed, away[0]), ("activations", batched, away[1])):
+    touched = (
+        ("weights", fixed / cores, away[0]), ("activations", batched / cores, away[1]),
+        ("arguments", arguments, away[2]), ("call", np.ones_like(cores), away[2]), ("size", counts["size"], away[2]),
+    )  # fmt: skip
+    for what, amount, ago in touched:
         place = np.interp(np.log2(np.maximum(ago, 1.0)), nodes, np.arange(4.0))
         for node in range(4):
-            found[f"{what}_{node}"] = moved / cores * np.clip(1.0 - np.abs(place - node), 0.0, 1.0)
-    found |= {
-        "shared_bytes": (batched + fixed) * several,
-        "arguments": arguments,
-        "call": np.ones_like(cores),
-        "fork": counts["regions"] * several,
-    }
+            found[f"{what}_{node}"] = amount * np.clip(1.0 - np.abs(place - node), 0.0, 1.0)
+    found |= {"shared_bytes": (batched + fixed) * several, "fork": counts["regions"] * several}
     result: Array = np.stack([found[name] for name in PRICED], axis=1) * counted[:, None]
     return result
 

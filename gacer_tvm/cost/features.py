@@ -42,7 +42,7 @@ ALONE_NAMES: tuple[str, ...] = (
     "multiply", "divide", "compare", "cast", "slow", "temporary", "inputs", "outputs", "in_cache", "useful", "useful_flops",
     "counted", "busiest", "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered",
     "steps", "chains", "lanes", "size", "scratch", "regions", "parallel", "weights_away",
-    "activations_away", "base", *(f"share_{name}" for name in PRICED),
+    "activations_away", "code_away", "base", *(f"share_{name}" for name in PRICED),
 )  # fmt: skip
 # Executed in proportion to the items.
 _EXECUTED = (
@@ -125,7 +125,8 @@ def alone_features(
     Parameters
     ----------
     away
-        How far away the weights of each are, and its activations: mebibytes, as in `gacer_tvm.cost.footprint.Distances`.
+        How far away the weights of each are, its activations, and its code: mebibytes, as in
+        `gacer_tvm.cost.footprint.Distances`.
 
     Returns
     -------
@@ -144,7 +145,7 @@ def alone_features(
     busiest = _busiest(c, budget)
     executed = {name: c.scaled(name) * busiest for name in _EXECUTED}
     amounts = amounts_of(
-        {**executed, "regions": c["regions"]},
+        {**executed, "regions": c["regions"], "size": c["size"]},
         c.scaled("vector_loads") + c.scaled("scalar_loads") + c.scaled("gather_loads"),
         c["counted"],
         c.scaled("batched_bytes"),
@@ -162,6 +163,7 @@ def alone_features(
         "parallel": _log(np.maximum(1.0, c.scaled("parallel"))),
         "weights_away": _log(ago[0], 2.0**10),
         "activations_away": _log(ago[1], 2.0**10),
+        "code_away": _log(ago[2], 2.0**10),
         **{name: np.zeros(len(facts)) for name in ALONE_NAMES[ALONE_NAMES.index("base") :]},
         "prior": _log(prior.seconds * 1e6, 1e-3),
         "flops": _log(c.scaled("flops")),

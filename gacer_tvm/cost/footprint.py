@@ -1,7 +1,9 @@
-"""How far away a kernel's data are: bytes that a round of the tenants touches between two uses of the same buffer.
+"""How far away a kernel's data and code are: bytes that a round of the tenants touches between two uses of the same.
 
 Data that were touched a megabyte ago are in a core's own cache, those of a round of hundreds of megabytes ago in memory: the
-same kernel takes up to several times as long. Weights that every step of a recurrent network reads are near again at once.
+same kernel takes up to several times as long. Weights that every step of a recurrent network reads are near again at once. So
+it is with the code and with what describes the arguments: a copy of 512 elements took 1.4 µs in a round of large networks and
+0.2 µs in one of small ones.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ __all__ = ["Distances", "distances", "mean_distance", "round_bytes"]
 class Distances:
     """Of one operator, mebibytes touched since its data were: its parameters, and everything else that it reads.
 
-    The mean over the bytes read (geometric, as sizes are compared); 0 where it reads nothing of the sort.
+    The mean over the bytes read (geometric, as sizes are compared); 0 where it reads nothing of the sort. `code` are the
+    mebibytes touched since its kernel ran last, for this operator or another one.
     """
 
     weights: float
     activations: float
+    code: float
 
 
 def round_bytes(graph: MultiTenantGraph) -> int:
@@ -57,26 +61,27 @@ def distances(graph: MultiTenantGraph) -> tuple[Distances, ...]:
     whole = round_bytes(graph)
     touched = 0
     last: dict[int, int] = {}
+    ran: dict[str, int] = {}
     found: list[Distances] = []
     for turn in range(2):  # the first round says when each buffer was touched last
         for operator in graph.operators:
             if turn:
                 away = {root: min(touched - last.get(root, touched - whole), whole) for root in _reads(graph, operator)}
-                found.append(Distances(_mean(graph, away, True), _mean(graph, away, False)))
+                code = min(touched - ran[operator.kernel], whole) / 2**20
+                found.append(Distances(_mean(graph, away, True), _mean(graph, away, False), round(code, 3)))
             for root in _roots(graph, operator):
                 touched += graph.buffers[root].nbytes
             for root in _roots(graph, operator):
                 last[root] = touched
+            ran[operator.kernel] = touched
     return tuple(found)
 
 
-def mean_distance(of: Iterable[Distances]) -> tuple[float, float]:
-    """Weights and activations of several operators that share a kernel: the plain mean, mebibytes."""
-    found = list(of)
-    return (
-        round(sum(d.weights for d in found) / len(found), 3),
-        round(sum(d.activations for d in found) / len(found), 3),
-    )
+def mean_distance(of: Iterable[Distances]) -> tuple[float, float, float]:
+    """Weights, activations and code of several operators that share a kernel: the plain mean, mebibytes."""
+    found = [(d.weights, d.activations, d.code) for d in of]
+    weights, activations, code = (round(sum(values) / len(found), 3) for values in zip(*found))
+    return weights, activations, code
 
 
 def _mean(graph: MultiTenantGraph, away: dict[int, int], weights: bool) -> float:

@@ -76,7 +76,8 @@ def alone_table(data: Data, device: Device) -> AloneTable:
     facts = [data.kernels[row.k] for row in rows]
     items, cores = [row.i for row in rows], [row.c for row in rows]
     prior = prior_of(facts, items, cores, device)
-    features, amounts = alone_features(facts, items, cores, prior, device, [[row.w for row in rows], [row.a for row in rows]])
+    away = [[row.w for row in rows], [row.a for row in rows], [row.o for row in rows]]
+    features, amounts = alone_features(facts, items, cores, prior, device, away)
     return AloneTable(
         features,
         amounts,

@@ -62,8 +62,8 @@ class Kernels:
             self.writer.write(Kernel(key, model, facts))
         return key
 
-    def away(self, operators: Iterable[int]) -> tuple[float, float]:
-        """How far away weights and activations of these operators are on average, mebibytes."""
+    def away(self, operators: Iterable[int]) -> tuple[float, float, float]:
+        """How far away weights, activations and code of these operators are on average, mebibytes."""
         return mean_distance(self._distances[o] for o in operators)
 
     def sizes(self, operator: int) -> range:
