@@ -30,6 +30,8 @@ PRICED: tuple[str, ...] = (
 # and beyond it; in between by both neighbours' prices, as logarithms lie.
 _OWN_CACHE = 0.5 * 2**20
 _VECTOR = 64.0
+# What a call brings in besides, by how much was computed since: operations, as logarithms.
+_WORK = np.log2([1e5, 3e6, 1e8, 3e9])
 
 
 class Base:
@@ -86,11 +88,12 @@ def amounts_of(
     last = max(4.0 * _OWN_CACHE, 2.0 * device.cache_bytes)
     nodes = np.log2([_OWN_CACHE, math.sqrt(_OWN_CACHE * last / 4), last / 4, last])
     touched = (
-        ("weights", fixed / cores, away[0]), ("activations", batched / cores, away[1]),
-        ("arguments", arguments, away[2]), ("call", np.ones_like(cores), away[2]), ("size", counts["size"], away[2]),
+        ("weights", fixed / cores, away[0], nodes), ("activations", batched / cores, away[1], nodes),
+        ("arguments", arguments, away[3], _WORK), ("call", np.ones_like(cores), away[3], _WORK),
+        ("size", counts["size"], away[3], _WORK),
     )  # fmt: skip
-    for what, amount, ago in touched:
-        place = np.interp(np.log2(np.maximum(ago, 1.0)), nodes, np.arange(4.0))
+    for what, amount, ago, at in touched:
+        place = np.interp(np.log2(np.maximum(ago, 1.0)), at, np.arange(4.0))
         for node in range(4):
             found[f"{what}_{node}"] = amount * np.clip(1.0 - np.abs(place - node), 0.0, 1.0)
     found |= {"shared_bytes": (batched + fixed) * several, "fork": counts["regions"] * several}

@@ -42,7 +42,7 @@ ALONE_NAMES: tuple[str, ...] = (
     "multiply", "divide", "compare", "cast", "slow", "temporary", "inputs", "outputs", "in_cache", "useful", "useful_flops",
     "counted", "busiest", "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered",
     "steps", "chains", "lanes", "size", "scratch", "regions", "parallel", "weights_away",
-    "activations_away", "code_away", "base", *(f"share_{name}" for name in PRICED),
+    "activations_away", "code_away", "work_away", "base", *(f"share_{name}" for name in PRICED),
 )  # fmt: skip
 # Executed in proportion to the items.
 _EXECUTED = (
@@ -125,8 +125,7 @@ def alone_features(
     Parameters
     ----------
     away
-        How far away the weights of each are, its activations, and its code: mebibytes, as in
-        `gacer_tvm.cost.footprint.Distances`.
+        The columns of `gacer_tvm.cost.footprint.Distances`.
 
     Returns
     -------
@@ -141,7 +140,7 @@ def alone_features(
     points = np.maximum(1.0, c.scaled("points"))
     moved = c.scaled("batched_bytes") + c["fixed_bytes"]
     lanes = max(1, device.vector_bits // 32) if device.kind == "cpu" else 32
-    ago = [np.asarray(each, np.float64) * 2**20 for each in away]
+    ago = [np.asarray(each, np.float64) * unit for each, unit in zip(away, (2**20, 2**20, 2**20, 1e6))]
     busiest = _busiest(c, budget)
     executed = {name: c.scaled(name) * busiest for name in _EXECUTED}
     amounts = amounts_of(
@@ -164,6 +163,7 @@ def alone_features(
         "weights_away": _log(ago[0], 2.0**10),
         "activations_away": _log(ago[1], 2.0**10),
         "code_away": _log(ago[2], 2.0**10),
+        "work_away": _log(ago[3], 1e3),
         **{name: np.zeros(len(facts)) for name in ALONE_NAMES[ALONE_NAMES.index("base") :]},
         "prior": _log(prior.seconds * 1e6, 1e-3),
         "flops": _log(c.scaled("flops")),

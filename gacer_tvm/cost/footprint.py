@@ -9,7 +9,7 @@ it is with the code and with what describes the arguments: a copy of 512 element
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,17 +18,23 @@ from ..graph.model import MultiTenantGraph, Operator
 __all__ = ["Distances", "distances", "mean_distance", "round_bytes"]
 
 
-@dataclass(frozen=True, slots=True)
-class Distances:
-    """Of one operator, mebibytes touched since its data were: its parameters, and everything else that it reads.
+# Operations that a core does while it reads a byte from its outer caches.
+_BYTE = 4.0
 
-    The mean over the bytes read (geometric, as sizes are compared); 0 where it reads nothing of the sort. `code` are the
-    mebibytes touched since its kernel ran last, for this operator or another one.
+
+class Distances(NamedTuple):
+    """Of one operator: mebibytes touched since its parameters were, since everything else that it reads, and since its kernel ran
+    last (for this operator or another one); and `work`, what was done since it ran last, in millions of operations.
+
+    Means over the bytes read (geometric, as sizes are compared); 0 where it reads nothing of the sort. Bytes say which cache
+    still has it; work tells how long others that share the machine's caches had to displace it, and a byte touched counts as
+    `_BYTE` operations.
     """
 
     weights: float
     activations: float
     code: float
+    work: float
 
 
 def round_bytes(graph: MultiTenantGraph) -> int:
@@ -59,29 +65,31 @@ def round_bytes(graph: MultiTenantGraph) -> int:
 def distances(graph: MultiTenantGraph) -> tuple[Distances, ...]:
     """Distances of every operator, when the tenants run in turn, round after round."""
     whole = round_bytes(graph)
-    touched = 0
+    touched, done = 0, 0.0
     last: dict[int, int] = {}
-    ran: dict[str, int] = {}
+    ran: dict[str, tuple[int, float]] = {}
     found: list[Distances] = []
     for turn in range(2):  # the first round says when each buffer was touched last
         for operator in graph.operators:
             if turn:
                 away = {root: min(touched - last.get(root, touched - whole), whole) for root in _reads(graph, operator)}
-                code = min(touched - ran[operator.kernel], whole) / 2**20
-                found.append(Distances(_mean(graph, away, True), _mean(graph, away, False), round(code, 3)))
-            for root in _roots(graph, operator):
-                touched += graph.buffers[root].nbytes
-            for root in _roots(graph, operator):
-                last[root] = touched
-            ran[operator.kernel] = touched
+                then, before = ran[operator.kernel]
+                code, work = min(touched - then, whole) / 2**20, (done - before) / 1e6
+                weights, activations = _mean(graph, away, True), _mean(graph, away, False)
+                found.append(Distances(weights, activations, round(code, 3), round(work, 3)))
+            roots = _roots(graph, operator)
+            size = sum(graph.buffers[root].nbytes for root in roots)
+            touched += size
+            done += operator.work.flops + _BYTE * size
+            last |= dict.fromkeys(roots, touched)
+            ran[operator.kernel] = touched, done
     return tuple(found)
 
 
-def mean_distance(of: Iterable[Distances]) -> tuple[float, float, float]:
-    """Weights, activations and code of several operators that share a kernel: the plain mean, mebibytes."""
-    found = [(d.weights, d.activations, d.code) for d in of]
-    weights, activations, code = (round(sum(values) / len(found), 3) for values in zip(*found))
-    return weights, activations, code
+def mean_distance(of: Iterable[Distances]) -> Distances:
+    """Of several operators that share a kernel: the plain means."""
+    found = list(of)
+    return Distances(*(round(sum(values) / len(found), 3) for values in zip(*found)))
 
 
 def _mean(graph: MultiTenantGraph, away: dict[int, int], weights: bool) -> float:

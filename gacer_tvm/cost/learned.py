@@ -384,7 +384,7 @@ class LearnedCost:
         self, rows: Sequence[tuple[Facts, int, int, Distances]], device: Device
     ) -> tuple[Array, Estimates]:
         facts, items, cores = [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
-        away = [[r[3].weights for r in rows], [r[3].activations for r in rows], [r[3].code for r in rows]]
+        away = [[r[3][n] for r in rows] for n in range(len(Distances._fields))]
         prior = prior_of(facts, items, cores, device)
         features, amounts = alone_features(facts, items, cores, prior, device, away)
         seconds, inside = self.model.kernel.seconds(features, amounts, prior.seconds)

@@ -90,8 +90,8 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
 
     It was timed inside rounds of tenant set `set`, one kernel after the other, between the kernels that run beside it in
     real life: what a kernel finds in the caches is part of its time. `w` and `a` are how far away its weights and its
-    activations were, and `o` its code, in mebibytes (`gacer_tvm.cost.footprint.Distances`; the mean where several operators
-    share the kernel); 0 where it was timed by itself, over and over. `r` is the reference
+    activations were, and `o` its last run, in mebibytes, and `f` the last run in millions of operations
+    (`gacer_tvm.cost.footprint.Distances`; the mean where several operators share the kernel); 0 where it was timed by itself, over and over. `r` is the reference
     kernel's median in the same turn, `e` the rate at which cores exchanged data then (see `gacer_tvm.cost.near`);
     `again` marks a second measurement, kept to tell the noise. `source` says where it comes from, "" for `profile` (see
     `gacer_tvm.cost.sources`), `weight` how much it counts.
@@ -108,6 +108,7 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
     w: float = 0.0
     a: float = 0.0
     o: float = 0.0
+    f: float = 0.0
     e: float = 0.0
     again: bool = False
     source: str = ""
@@ -358,7 +359,7 @@ def _sensible(row: Alone | Group | Noise | Planned | Failure) -> bool:
     times: Sequence[float]
     if isinstance(row, Alone):
         times, counts = row.s, [row.i, row.n, row.c + 1]
-        if not 0 < row.weight <= 1 or not all(0 <= away < 1e9 for away in (row.w, row.a, row.o)):
+        if not 0 < row.weight <= 1 or not all(0 <= away < 1e9 for away in (row.w, row.a, row.o, row.f)):
             return False
     elif isinstance(row, Group):
         runs = [r for m in row.g for r in m.runs]

@@ -76,7 +76,7 @@ def alone_table(data: Data, device: Device) -> AloneTable:
     facts = [data.kernels[row.k] for row in rows]
     items, cores = [row.i for row in rows], [row.c for row in rows]
     prior = prior_of(facts, items, cores, device)
-    away = [[row.w for row in rows], [row.a for row in rows], [row.o for row in rows]]
+    away = [[getattr(row, of) for row in rows] for of in ("w", "a", "o", "f")]
     features, amounts = alone_features(facts, items, cores, prior, device, away)
     return AloneTable(
         features,

@@ -48,7 +48,8 @@ class Owners:
     def seams(self) -> NDArray[np.int64]:
         """Offsets at which the front half of a stream's cores ends and the other begins."""
         front = (self._owners[:-1] % 2 == 0) & (self._owners[1:] == self._owners[:-1] + 1)
-        return self._edges[1:-1][front]
+        found: NDArray[np.int64] = self._edges[1:-1][front]
+        return found
 
     def foreign(self, offset: int, parts: Sequence[Part]) -> int:
         """Bytes that somebody else wrote last of what `parts` would write at `offset`."""

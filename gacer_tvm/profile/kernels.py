@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..cost.facts import graph_facts
-from ..cost.footprint import distances, mean_distance
+from ..cost.footprint import Distances, distances, mean_distance
 from ..cost.rows import Data, Failure, Kernel, Writer, kernel_key
 from ..errors import GacerError
 from ..graph.model import MultiTenantGraph
@@ -62,8 +62,8 @@ class Kernels:
             self.writer.write(Kernel(key, model, facts))
         return key
 
-    def away(self, operators: Iterable[int]) -> tuple[float, float, float]:
-        """How far away weights, activations and code of these operators are on average, mebibytes."""
+    def away(self, operators: Iterable[int]) -> Distances:
+        """How far away weights, activations and last runs of these operators are on average."""
         return mean_distance(self._distances[o] for o in operators)
 
     def sizes(self, operator: int) -> range:

@@ -41,9 +41,7 @@ def test_a_model_is_run_beside_onnx_runtime_on_the_same_cores() -> None:
     assert measured.error < 1e-4 and measured.exchange == (0.0, 0.0)
     calls = sum(k.calls for k in measured.kernels)
     assert calls == sum(measured.rules.values()) > 20
-    # Kernels follow each other within a round.
-    inside = sum(k.calls * k.ms for k in measured.kernels)
-    assert 0 < inside and measured.ours_ms > 0 and measured.theirs_ms > 0
+    assert all(k.ms > 0 and k.size > 0 for k in measured.kernels)
 
 
 def test_other_networks_run_and_are_seeded() -> None:

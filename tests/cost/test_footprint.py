@@ -56,10 +56,12 @@ def test_data_are_as_far_away_as_a_run_through_the_rounds_says(seed: int, tenant
             history.append((operator.index, reads, reads | {graph.buffers[b].root for b in operator.writes}))
     sizes = [sum(graph.buffers[b].nbytes for b in touched) for _, _, touched in history]
     found = distances(graph)
+    work = [graph.operators[o].work.flops + 4.0 * size for (o, _, _), size in zip(history, sizes)]
     for n in range(2 * len(graph.operators), len(history)):
         operator, reads, _ = history[n]
         ran = [m for m in range(n) if graph.operators[history[m][0]].kernel == graph.operators[operator].kernel]
         assert found[operator].code == pytest.approx(min(sum(sizes[ran[-1] + 1 : n]), whole) / 2**20, rel=1e-3, abs=1e-3)
+        assert found[operator].work == pytest.approx(sum(work[ran[-1] + 1 : n]) / 1e6, rel=1e-3, abs=1e-3)
         away = {}
         for root in reads:
             before = [m for m in range(n) if root in history[m][2]]

@@ -82,7 +82,7 @@ def test_predictions_follow_the_rule_and_not_the_prior(model: LearnedModel) -> N
     kernels = [made.facts(n) for n in range(40)]
     long = [f for f in kernels if f.reduction >= 16]
     prior = prior_of(long, [4] * len(long), [2] * len(long), model.device)
-    features, amounts = alone_features(long, [4] * len(long), [2] * len(long), prior, model.device, [[0.0] * len(long)] * 3)
+    features, amounts = alone_features(long, [4] * len(long), [2] * len(long), prior, model.device, [[0.0] * len(long)] * 4)
     seconds, inside = model.kernel.seconds(features, amounts, prior.seconds)
     assert inside.all() and np.median(seconds / prior.seconds) == pytest.approx(4.0, rel=0.1)
 
@@ -109,7 +109,7 @@ def test_what_kernels_execute_has_prices_that_hold_beyond_the_training_data(tmp_
     assert model.card.scores["kernel"]["priced sum"].mape < 0.02
     huge = [counted(n, 50.0) for n in range(20)]
     prior = prior_of(huge, [4] * 20, [1] * 20, model.device)
-    features, amounts = alone_features(huge, [4] * 20, [1] * 20, prior, model.device, [[0.0] * 20] * 3)
+    features, amounts = alone_features(huge, [4] * 20, [1] * 20, prior, model.device, [[0.0] * 20] * 4)
     found, inside = model.kernel.seconds(features, amounts, prior.seconds)
     assert not inside.any()
     assert np.allclose(found, [seconds(f, 4, 1) for f in huge], rtol=0.05)
@@ -281,7 +281,7 @@ def test_features_hold_no_names(log: Path) -> None:
     data = read_rows(log)
     facts = list(data.kernels.values())[:5]
     prior = prior_of(facts, [4] * 5, [1] * 5, made.DEVICE)
-    table, amounts = alone_features(facts, [4] * 5, [1] * 5, prior, made.DEVICE, [[1.0] * 5] * 3)
+    table, amounts = alone_features(facts, [4] * 5, [1] * 5, prior, made.DEVICE, [[1.0] * 5] * 4)
     assert amounts.shape == (5, len(PRICED))
     assert table.shape == (5, len(ALONE_NAMES)) and np.isfinite(table).all()
     assert not any(isinstance(v, str) for f in facts for v in msgspec.structs.astuple(f))
