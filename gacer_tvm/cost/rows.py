@@ -89,12 +89,12 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
     """Kernel `k` alone at `i` items on `c` cores (0: a device without core budgets): time `s` of one call, of `n` rounds.
 
     It was timed inside rounds of tenant set `set`, one kernel after the other, between the kernels that run beside it in
-    real life: what a kernel finds in the caches is part of its time. `w` and `a` are how far away its weights and its
-    activations were, and `o` its last run, in mebibytes, and `f` the last run in millions of operations
-    (`gacer_tvm.cost.footprint.Distances`; the mean where several operators share the kernel); 0 where it was timed by itself, over and over. `r` is the reference
-    kernel's median in the same turn, `e` the rate at which cores exchanged data then (see `gacer_tvm.cost.near`);
-    `again` marks a second measurement, kept to tell the noise. `source` says where it comes from, "" for `profile` (see
-    `gacer_tvm.cost.sources`), `weight` how much it counts.
+    real life: what a kernel finds in the caches is part of its time. `w`, `a` and `o` are how far away its weights, its
+    activations and its last run were, in mebibytes, and `f` its last run in millions of operations
+    (`gacer_tvm.cost.footprint.Distances`; the mean where several operators share the kernel); 0 where it was timed by
+    itself, over and over. `r` is the reference kernel's median in the same turn, `e` the rate at which cores exchanged data
+    then (see `gacer_tvm.cost.near`); `again` marks a second measurement, kept to tell the noise. `source` says where it
+    comes from, "" for `profile` (see `gacer_tvm.cost.sources`), `weight` how much it counts.
     """
 
     x: str

@@ -13,7 +13,7 @@ from ..kernels import rules
 from ..kernels.library import Provider
 from ..kernels.request import GENERATION
 from ..kernels.rules.base import NotApplicable
-from .records import FAILED, FILES, open_database, read_notes, workload_key, workload_module
+from .records import FAILED, FILES, KernelNote, open_database, read_notes, workload_key, workload_module
 
 __all__ = ["DatabaseProvider", "is_database", "providers"]
 
@@ -85,10 +85,10 @@ class DatabaseProvider:
         if note is not None and note.tiling and note.generation == GENERATION:
             with contextlib.suppress(NotApplicable):
                 return rules.retiled(func, target, note.cores or 1, note.tiling), f"tuned tiling: {self.folder.name}"
+        if _unsettled(note):
+            return None
         record, seconds = self._best(func, target)
-        # Interrupted before the two were compared in turns.
-        slower = note is not None and note.tuned is None and note.default is not None and seconds >= note.default
-        if record is None or slower or seconds >= FAILED or not _for(record, target):
+        if record is None or seconds >= FAILED or not _for(record, target):
             return None
         schedule = s_tir.Schedule(record.workload.mod)
         with target:
@@ -106,6 +106,8 @@ class DatabaseProvider:
             return ((name, f"it is for {record.target.kind.name}"),)
         if seconds >= FAILED:
             return ((name, "no trial of this kernel ran"),)
+        if _unsettled(note):
+            return ((name, "its tuning was interrupted before it was timed in turns with the default; tune once more"),)
         if note is not None and note.default is not None:
             best = note.tuned if note.tuned is not None else seconds
             return ((name, f"{best * 1e6:.1f} us, by default {note.default * 1e6:.1f} us"),)
@@ -116,6 +118,11 @@ class DatabaseProvider:
         if record is None or not record.run_secs:
             return None, FAILED
         return record, sum(float(s) for s in record.run_secs) / len(record.run_secs)
+
+
+def _unsettled(note: KernelNote | None) -> bool:
+    """Whether tuning was interrupted before record and default were timed in turns: alone, at another time, says too little."""
+    return note is not None and note.default is not None and note.tuned is None
 
 
 def _for(record: Any, target: Any) -> bool:
