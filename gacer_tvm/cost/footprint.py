@@ -2,8 +2,8 @@
 
 Data that were touched a megabyte ago are in a core's own cache, those of a round of hundreds of megabytes ago in memory: the
 same kernel takes up to several times as long. Weights that every step of a recurrent network reads are near again at once. So
-it is with the code and with what describes the arguments: a copy of 512 elements took 1.4 µs in a round of large networks and
-0.2 µs in one of small ones.
+it is with the code and with what describes the arguments: a copy of 112 elements took 0.25 µs in a round of 0.8 ms and 0.8 µs in
+one of 4.6 ms.
 """
 
 from __future__ import annotations

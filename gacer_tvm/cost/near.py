@@ -2,7 +2,7 @@
 
 Each turn of the profiler notes the rate at which cores read what others wrote (`gacer_tvm.profile.exchange`). On two virtual
 cores of a Zen 4 server that rate was seen to jump between 70 and 25 GB/s for half a minute at a time, as the host moved them
-onto dies that share no cache and back; kernels on both cores then took 1.2 times (compute-bound) to 4.9 times as long, those
+onto dies that share no cache and back; kernels on both cores then took 1.1 times (compute-bound) to 4.9 times as long, those
 on one core the same. Rows of such times are of another machine, so to speak, and are left out.
 """
 

@@ -1,7 +1,7 @@
 """How fast a core reads what another core has just written: whether cores share a cache, now.
 
 A virtual machine's cores are moved about by its host. While they lie on dies that share no cache, a kernel on several cores
-fetches what its predecessor wrote across the dies, and takes up to four times as long (depthwise convolutions, means), though
+fetches what its predecessor wrote across the dies, and takes up to five times as long (depthwise convolutions, means), though
 every core by itself is as fast as ever. On a machine of one's own the rate does not change.
 """
 
@@ -83,6 +83,6 @@ def _read(cores: int, lines: int) -> Any:
 
 
 def _parallel(func: Any, name: str, block: str) -> Any:
-    schedule = s_tir.Schedule(func.with_attr("global_symbol", name))
+    schedule = s_tir.Schedule(func)
     schedule.parallel(schedule.get_loops(schedule.get_sblock(block))[0])
     return schedule.mod["main"].with_attr("global_symbol", name)
