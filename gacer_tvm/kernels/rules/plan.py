@@ -184,12 +184,16 @@ def _blocks(phase: Phase, plan: Plan, total: float, reads: list[Read], machine: 
     q_extent = phase.axes[last].extent if last is not None else 1
     v_tiles = max(1, phase.axes[plan.vector].extent // (plan.vectors * plan.lanes))
     r_tiles = max(1, phase.axes[plan.row].extent // plan.rows) if plan.row is not None else 1
+    # Where tasks are not shared out along the first axis, cores read what others wrote. Axes outside the blocks come first.
     home = next((i for i, a in enumerate(phase.axes) if a.extent > 1), None)
+    crossing = sum(read.size for read in reads if home is not None and read.strides[home] != 0)
+    far = crossing * (1 - 1 / machine.cores) / _EXCHANGE if outer == 1 else 0.0
     found: list[tuple[float, Plan]] = []
     for q in divisions(q_extent):
         for v in divisions(v_tiles):
             for r in divisions(r_tiles):
-                tasks = outer * -(-q_extent // q) * -(-v_tiles // v) * -(-r_tiles // r)
+                cuts = ((last, -(-q_extent // q)), (plan.vector, -(-v_tiles // v)), (plan.row, -(-r_tiles // r)))
+                tasks = outer * math.prod(count for _, count in cuts)
                 rounds = math.ceil(tasks / machine.cores) * machine.cores / tasks
                 # Cores may be fewer or more where the kernel runs: prefer enough tasks to share evenly.
                 evenness = rounds * (1 + 0.15 * machine.cores / tasks)
@@ -206,23 +210,14 @@ def _blocks(phase: Phase, plan: Plan, total: float, reads: list[Read], machine: 
                     elif read.strides[plan.vector] != 0 and part / v > _CACHE:
                         moved = part * q
                     bytes_moved += moved
-                shared = _first_split(outer, -(-q_extent // q), -(-v_tiles // v), -(-r_tiles // r), last, plan)
-                crossing = sum(read.size for read in reads if home is not None and read.strides[home] != 0)
-                far = crossing * (1 - 1 / machine.cores) / _EXCHANGE if shared != home else 0.0
-                score = total * evenness + tasks * (_TASK + bytes_moved / _STREAM) + far
+                first = next((axis for axis, count in cuts if count > 1), None)
+                score = total * evenness + tasks * (_TASK + bytes_moved / _STREAM) + (far if first != home else 0.0)
                 found.append((score, replace(plan, plain_block=q, vector_block=v, row_block=r, parallel=True)))
     found.sort(key=lambda f: f[0])
     plans = [p for _, p in found]
     if total < _SERIAL:
         plans.insert(0, replace(plan, plain_block=q_extent, vector_block=v_tiles + 1, row_block=r_tiles + 1))
     return plans
-
-
-def _first_split(outer: int, q: int, v: int, r: int, last: int | None, plan: Plan) -> int | None:
-    """The axis along which neighbouring tasks are shared out: the outermost of those that are cut."""
-    if outer > 1:
-        return 0
-    return last if q > 1 else plan.vector if v > 1 else plan.row if r > 1 else None
 
 
 def divisions(extent: int) -> list[int]:
