@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ..errors import LogError
 from .learned import LearnedModel
-from .near import near_only
 from .rows import Alone, Data, Group
 from .seen import unseen
 from .sharing import group_seconds
@@ -86,7 +85,7 @@ def news(model: LearnedModel, data: Data) -> News:
     LogError
         Where `data` has nothing of the model's device, or the model's digests are damaged.
     """
-    mine, _ = near_only(of_device(data, model.device.name)[0])
+    mine, _ = of_device(data, model.device.name)
     if model.card.seen:
         try:
             alone, groups = unseen(mine.alone, model.card.seen), unseen(mine.groups, model.card.seen)

@@ -230,6 +230,8 @@ class Data:
         Kind of bad line (``corrupted``, ``foreign``, ``orphan``: of a session or kernel that the files do not tell) to count.
     first
         The first bad line of each kind.
+    far
+        Rows left out since cores lay far from each other (`gacer_tvm.cost.train.of_device`).
     unfinished
         Files whose last line is still being written.
     """
@@ -244,6 +246,7 @@ class Data:
     failures: list[Failure] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     first: dict[str, Bad] = field(default_factory=dict)
+    far: int = 0
     unfinished: list[str] = field(default_factory=list)
 
     def devices(self) -> tuple[str, ...]:

@@ -92,7 +92,6 @@ def train_on(
 ) -> LearnedModel:
     """Like `train`, on what was read already."""
     data, figures = of_device(everything, device)
-    data, far = near_only(data)
     _enough(data, least)
     others = {name: of_device(everything, name) for name in also if name != figures.name}
     tables = [alone_table(data, figures)]
@@ -130,7 +129,7 @@ def train_on(
         models=_models(alone),
         sets=sorted(set(groups.sets)),
         skipped=dict(data.skipped),
-        far=far,
+        far=data.far,
         scores=scores,
         by_length=by_length,
         repeat_error={"kernel": kernel_noise, "group": group_noise},
@@ -147,6 +146,8 @@ def train_on(
 
 def of_device(data: Data, wanted: str | None) -> tuple[Data, Device]:
     """The rows of one device, and its figures as the last session had them.
+
+    Those that were measured while its cores lay far from each other are left out and counted.
 
     Raises
     ------
@@ -178,7 +179,8 @@ def of_device(data: Data, wanted: str | None) -> tuple[Data, Device]:
         planned=[r for r in data.planned if r.x in mine],
         sessions={x: s for x, s in data.sessions.items() if x in mine},
     )
-    return kept, max(kept.sessions.values(), key=lambda s: s.began).device
+    near, far = near_only(kept)
+    return replace(near, far=far), max(kept.sessions.values(), key=lambda s: s.began).device
 
 
 def _damage(data: Data) -> str:

@@ -108,9 +108,8 @@ class DatabaseProvider:
             return ((name, "no trial of this kernel ran"),)
         if _unsettled(note):
             return ((name, "its tuning was interrupted before it was timed in turns with the default; tune once more"),)
-        if note is not None and note.default is not None:
-            best = note.tuned if note.tuned is not None else seconds
-            return ((name, f"{best * 1e6:.1f} us, by default {note.default * 1e6:.1f} us"),)
+        if note is not None and note.default is not None and note.tuned is not None:
+            return ((name, f"{note.tuned * 1e6:.1f} us, by default {note.default * 1e6:.1f} us"),)
         return ()
 
     def _best(self, func: Any, target: Any) -> tuple[Any, float]:

@@ -9,7 +9,7 @@ import pytest
 
 from gacer_tvm.cost.near import best_rate, near_only, rates_of
 from gacer_tvm.cost.rows import Alone, Data, Group, Noise, read_rows
-from gacer_tvm.cost.train import train
+from gacer_tvm.cost.train import of_device, train
 
 from . import made
 
@@ -56,3 +56,11 @@ def test_a_model_is_not_taught_by_far_rows(tmp_path: Path) -> None:
     assert f"{far} measurements left out" in a.card.as_text()
     assert a.card.scores == b.card.scores
     assert read_rows(near).alone == near_only(read_rows(mixed))[0].alone
+
+
+def test_the_rows_of_a_device_are_those_measured_near(tmp_path: Path) -> None:
+    rows = with_rates(made.rows(), 70.0, 25.0)
+    everything = read_rows(made.write(tmp_path / "a.jsonl", [*rows, *noise(*[70.0] * 20)]))
+    mine, _ = of_device(everything, made.DEVICE.name)
+    assert {r.e for r in (*mine.alone, *mine.groups)} == {70.0}
+    assert mine.far == len(everything.alone) + len(everything.groups) - len(mine.alone) - len(mine.groups) > 0

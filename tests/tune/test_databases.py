@@ -94,6 +94,15 @@ def test_coverage_tells_what_makes_each_kernel(database: Path) -> None:
     assert len(coverage_of(library, database)) == 1
 
 
+def test_records_of_an_interrupted_run_are_not_used_before_they_were_compared(database: Path) -> None:
+    _forget_the_comparison(database)
+    graph, library, _ = lower_tenants(tenants(), tuning_logs=[database], cache=False)
+    assert all(not line.made_by.startswith("tuned") for line in coverage_of(library, database))
+    batch = graph.tenants[0].batch
+    reasons = [reason for _, reason in library.refused(0, batch)]
+    assert len(reasons) == 1 and "interrupted" in reasons[0] and "tune once more" in reasons[0]
+
+
 def test_pruning_keeps_the_best_and_tuning_does_not_begin_again(database: Path) -> None:
     _forget_the_comparison(database)
     before = Records.open(database)
