@@ -198,7 +198,7 @@ class Ways:
         plans = [lower(ranked.schedule, self.graph) for ranked in found.ranked]
         for plan in plans:
             check_plan(plan, self.graph)
-        self.library.ensure({(launch.operator, launch.items) for plan in plans for launch in plan.launches})
+        self.library.ensure({at for plan in plans for at in plan.kernels})
         sessions = {str(n): self._session(plan) for n, plan in enumerate(plans)}
         timed = interleave({n: s.round for n, s in sessions.items()}, repeats=20, budget_seconds=budget)
         best = min(timed, key=lambda n: timed[n].median)

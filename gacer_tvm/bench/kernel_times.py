@@ -47,7 +47,7 @@ def kernel_times(session: Any, graph: MultiTenantGraph, library: KernelLibrary) 
     taken = spans[:, :, 1] - spans[:, :, 0]
     calls: dict[str, list[int]] = {}
     for launch in launches:
-        calls.setdefault(library.key(launch.operator, launch.items), []).append(launch.index)
+        calls.setdefault(library.key(*launch.kernel), []).append(launch.index)
     rows = []
     for which in calls.values():
         launch = launches[which[0]]
@@ -55,7 +55,7 @@ def kernel_times(session: Any, graph: MultiTenantGraph, library: KernelLibrary) 
         rows.append(
             Kernel(
                 operator.name.partition("/")[2],
-                library.get(launch.operator, launch.items).rule,
+                library.get(*launch.kernel).rule,
                 len(which),
                 float(np.median(taken[:, which].mean(axis=1))) * 1e3,
                 operator.work.flops,

@@ -130,7 +130,7 @@ def measure(
         kernels = kernel_times(session, graph, library)
     finally:
         session.close()
-    made = Counter(library.get(launch.operator, launch.items).rule for launch in session.plan.launches)
+    made = Counter(library.get(*launch.kernel).rule for launch in session.plan.launches)
     return Measured(model, batch, cores, *taken, error, lowered - start, compiled - lowered, dict(made), kernels)
 
 
@@ -203,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             if logs is not None and given.trials:
                 tenant = load(model, given.batch)[0]
-                tune([tenant], "cpu", logs, given.trials, rounds=1, cores=given.cores, longest=given.longest)
+                cores = given.cores or Device.host_cpu().units
+                tune([tenant], "cpu", logs, given.trials, rounds=1, cores=cores, longest=given.longest)
             m = measure(model, given.batch, given.cores, given.repeats, given.best, logs)
         except GacerError as error:
             print(f"| {model} | {given.batch} | failed: {error} |" + " |" * (len(head) - 3), flush=True)

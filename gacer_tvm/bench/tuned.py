@@ -1,6 +1,6 @@
 """What tuning is worth for an executable: ``python -m gacer_tvm.bench.tuned --trials 64``.
 
-Two small tenants (MobileNetV3 and PP-OCRv4's recognizer) are built untuned, tuned from nothing with each seed, and built
+Two small tenants (MobileNetV3 and PP-OCRv4's detector) are built untuned, tuned from nothing with each seed, and built
 again; the executables run in turn. Tuning once more with the same budget must do nothing.
 """
 
@@ -24,7 +24,7 @@ __all__ = ["main", "small_tenants"]
 
 def small_tenants(batch: int = 1) -> dict[str, Tenant]:
     """The two tenants."""
-    return {name: load(name, batch)[0] for name in ("mobilenet_v3", "ppocr_rec")}
+    return {name: load(name, batch)[0] for name in ("mobilenet_v3", "ppocr_det")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gacer_tvm.bench.tuned", description=__doc__)
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--longest", type=int, default=None, metavar="N", help="tune only the N longest kernels")
-    parser.add_argument("--cores", type=int, default=None, help="cores that a kernel is tuned for; all by default")
+    parser.add_argument("--cores", type=int, default=None, help="cores that kernels are tuned for; their streams' by default")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=2, help="comparisons, one after the other")

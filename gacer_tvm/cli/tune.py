@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, default=64, help="trials of each kernel")
     parser.add_argument("--rounds", type=int, default=2, help="how often to search for a schedule and tune what it uses")
     parser.add_argument("--longest", type=int, default=None, metavar="N", help="only the N kernels that take most of the time")
-    parser.add_argument("--cores", type=int, default=None, help="cores that a kernel may use: its share of the machine")
+    parser.add_argument("--cores", type=int, default=None, help="cores of every kernel; those of its stream by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=10.0, help="time budget of each search for a schedule")
     parser.add_argument("--tracker", default=None, metavar="HOST:PORT", help="measure on the servers of a TVM RPC tracker")

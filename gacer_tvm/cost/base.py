@@ -64,6 +64,9 @@ def amounts_of(
     arguments: Array,
     cores: Array,
     away: Sequence[Array],
+    calls: Array,
+    whole: Array,
+    work: Array,
     device: Device,
 ) -> Array:
     """A row of `PRICED` for each kernel; zeros where what is executed is not known.
@@ -80,6 +83,11 @@ def amounts_of(
         Bytes of the chunk's own rows, and of everything else.
     arguments, cores, away
         Tensors that the kernel takes, core budget, and how many bytes ago weights, activations and code were touched.
+    calls
+        Chunks of this size that a batch has, one after the other: what all of them read is far away for the first only.
+    whole, work
+        Bytes of the whole batch's rows: what is read first was written so many bytes before, at the least; operations of
+        a call.
     """
     several = cores > 1
     found = {name: counts[name] for name in PRICED[: PRICED.index("weights_0")]}
@@ -87,17 +95,27 @@ def amounts_of(
     fixed = np.minimum(fixed, _VECTOR * loads)
     last = max(4.0 * _OWN_CACHE, 2.0 * device.cache_bytes)
     nodes = np.log2([_OWN_CACHE, math.sqrt(_OWN_CACHE * last / 4), last / 4, last])
+    near, first = (fixed + batched) / cores, 1.0 / calls
     touched = (
-        ("weights", fixed / cores, away[0], nodes), ("activations", batched / cores, away[1], nodes),
-        ("arguments", arguments, away[3], _WORK), ("call", np.ones_like(cores), away[3], _WORK),
-        ("size", counts["size"], away[3], _WORK),
+        ("weights", fixed / cores, away[0], near, nodes),
+        ("activations", batched / cores, away[1] + whole / cores, None, nodes),
+        ("arguments", arguments, away[3], work, _WORK), ("call", np.ones_like(cores), away[3], work, _WORK),
+        ("size", counts["size"], away[3], work, _WORK),
     )  # fmt: skip
-    for what, amount, ago, at in touched:
-        place = np.interp(np.log2(np.maximum(ago, 1.0)), at, np.arange(4.0))
-        for node in range(4):
-            found[f"{what}_{node}"] = amount * np.clip(1.0 - np.abs(place - node), 0.0, 1.0)
+    for what, amount, ago, again, at in touched:
+        shares = _between(ago, at)
+        if again is not None:
+            shares = first[:, None] * shares + (1.0 - first)[:, None] * _between(np.minimum(ago, again), at)
+        found |= {f"{what}_{node}": amount * shares[:, node] for node in range(4)}
     found |= {"shared_bytes": (batched + fixed) * several, "fork": counts["regions"] * several}
     result: Array = np.stack([found[name] for name in PRICED], axis=1) * counted[:, None]
+    return result
+
+
+def _between(ago: Array, at: Array) -> Array:
+    """Shares of the four nodes, shape (n, 4), of what was touched so long ago."""
+    place = np.interp(np.log2(np.maximum(ago, 1.0)), at, np.arange(4.0))
+    result: Array = np.clip(1.0 - np.abs(place[:, None] - np.arange(4.0)), 0.0, 1.0)
     return result
 
 

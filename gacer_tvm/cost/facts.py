@@ -18,7 +18,10 @@ from ..graph.model import MultiTenantGraph, Operator
 if TYPE_CHECKING:
     from ..kernels.counts import Counts
 
-__all__ = ["Facts", "facts_of", "graph_facts"]
+__all__ = ["Facts", "KernelCounts", "facts_of", "facts_on", "graph_facts"]
+
+KernelCounts = Callable[[int, "int | None"], "Counts | None"]
+"""What the kernel of (operator, cores) executes at the whole batch; the same object for the same kernel. Cores None: all."""
 
 _SLOW = frozenset({
     "exp", "exp2", "exp10", "erf", "tanh", "sigmoid", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "pow", "sin", "cos",
@@ -131,9 +134,7 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
 _COUNTED = Facts.__struct_fields__[Facts.__struct_fields__.index("counted") + 1 :]
 
 
-def graph_facts(
-    graph: MultiTenantGraph, counts: Callable[[int], Counts | None] | None = None
-) -> tuple[Facts, ...]:
+def graph_facts(graph: MultiTenantGraph, counts: KernelCounts | None = None) -> tuple[Facts, ...]:
     """Facts of every operator of a graph; those that share a kernel share the work of looking at it.
 
     Parameters
@@ -147,9 +148,29 @@ def graph_facts(
         at = (operator.kernel, graph.tenants[operator.tenant].batch, len(operator.writes))
         shape = (operator.kernel,) if graph.module is None else ()
         if shape or at not in seen:
-            seen[at] = facts_of(graph, operator, None if counts is None else counts(operator.index))
+            seen[at] = facts_of(graph, operator, None if counts is None else counts(operator.index, None))
         found.append(seen[at])
     return tuple(found)
+
+
+def facts_on(
+    graph: MultiTenantGraph, facts: tuple[Facts, ...], counts: KernelCounts | None, cores: int
+) -> tuple[Facts, ...]:
+    """`facts` of a graph with what the kernels execute that run on so many cores: tuned ones may be others there."""
+    if counts is None or not any(f.counted for f in facts):
+        return facts
+    found: dict[tuple[int, int], Facts] = {}
+    result = []
+    for operator, known in zip(graph.operators, facts, strict=True):
+        whole, own = counts(operator.index, None), counts(operator.index, cores)
+        if own is None or own is whole:
+            result.append(known)
+            continue
+        at = id(known), id(own)
+        if at not in found:
+            found[at] = msgspec.structs.replace(known, **_counted(own))
+        result.append(found[at])
+    return tuple(result)
 
 
 def facts_of(graph: MultiTenantGraph, operator: Operator, counts: Counts | None = None) -> Facts:
@@ -178,8 +199,12 @@ def facts_of(graph: MultiTenantGraph, operator: Operator, counts: Counts | None 
         with contextlib.suppress(OpaqueFunction):
             plain.update(_of_body(graph.module[operator.kernel]))
     if counts is not None:
-        plain.update(zip(_COUNTED, msgspec.structs.astuple(counts), strict=True), counted=1)
+        plain.update(_counted(counts))
     return Facts(**plain)
+
+
+def _counted(counts: Counts) -> dict[str, Any]:
+    return {**dict(zip(_COUNTED, msgspec.structs.astuple(counts), strict=True)), "counted": 1}
 
 
 def _of_body(func: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..graph.model import Buffer, Chunking, LaunchShape, MultiTenantGraph, Opera
 from .base import PRICED, Base, amounts_of
 from .device import Device
 from .facts import Facts
+from .footprint import BYTE
 from .model import Estimates
 from .prior import AnalyticPrior
 
@@ -152,6 +153,9 @@ def alone_features(
         c["inputs"] + c["outputs"],
         budget,
         ago,
+        np.maximum(1.0, np.floor(c["batch"] / count)),
+        c["batched_bytes"],
+        c.scaled("flops") + BYTE * moved,
         device,
     )
     found = {

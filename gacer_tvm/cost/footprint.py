@@ -15,11 +15,11 @@ import numpy as np
 
 from ..graph.model import MultiTenantGraph, Operator
 
-__all__ = ["Distances", "distances", "mean_distance", "round_bytes"]
+__all__ = ["BYTE", "Distances", "distances", "mean_distance", "round_bytes"]
 
 
-# Operations that a core does while it reads a byte from its outer caches.
-_BYTE = 4.0
+#: Operations that a core does while it reads a byte from its outer caches.
+BYTE = 4.0
 
 
 class Distances(NamedTuple):
@@ -28,7 +28,7 @@ class Distances(NamedTuple):
 
     Means over the bytes read (geometric, as sizes are compared); 0 where it reads nothing of the sort. Bytes say which cache
     still has it; work tells how long others that share the machine's caches had to displace it, and a byte touched counts as
-    `_BYTE` operations.
+    `BYTE` operations.
     """
 
     weights: float
@@ -80,7 +80,7 @@ def distances(graph: MultiTenantGraph) -> tuple[Distances, ...]:
             roots = _roots(graph, operator)
             size = sum(graph.buffers[root].nbytes for root in roots)
             touched += size
-            done += operator.work.flops + _BYTE * size
+            done += operator.work.flops + BYTE * size
             last |= dict.fromkeys(roots, touched)
             ran[operator.kernel] = touched, done
     return tuple(found)

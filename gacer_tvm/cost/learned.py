@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from ..errors import DeviceError, LogError
 from ..graph.model import MultiTenantGraph
 from .base import PRICED, Base
 from .device import Device
-from .facts import Facts, graph_facts
+from .facts import Facts, KernelCounts, facts_on, graph_facts
 from .features import (
     ALONE_NAMES,
     GROUP_NAMES,
@@ -36,9 +36,6 @@ from .recorded import RecordedCost
 from .regress import Range, Scores, Trees
 from .sane import device_fault
 from .tables import width_of
-
-if TYPE_CHECKING:
-    from ..kernels.counts import Counts
 
 __all__ = ["Card", "LearnedCost", "LearnedModel", "MeasuredAndLearned", "Part", "check_sum", "find_model", "load_model"]
 
@@ -317,7 +314,7 @@ class LearnedCost:
         model: LearnedModel | str | Path,
         *,
         any_device: bool = False,
-        counts: Callable[[int], Counts | None] | None = None,
+        counts: KernelCounts | None = None,
     ) -> None:
         self._counts = counts
         self.model = model if isinstance(model, LearnedModel) else load_model(model)
@@ -326,16 +323,18 @@ class LearnedCost:
         group = card.scores["group"]["learned"].mape
         self.name = f"learned:{self.model.hash}, held-out error {self.model.error:.0%} a kernel, {group:.0%} a group"
         self.sources: Counter[str] = Counter()
-        self._facts: tuple[MultiTenantGraph, tuple[Facts, ...]] | None = None
+        self._graph: MultiTenantGraph | None = None
+        self._facts: dict[int, tuple[Facts, ...]] = {}
         self._away: tuple[Distances, ...] = ()
 
     def estimate(self, graph: MultiTenantGraph, device: Device, rows: Sequence[Row]) -> Estimates:
         """Estimate every row; see `gacer_tvm.cost.model.Cost`."""
         own = self._own(device)
-        facts = self._facts_of(graph)
         full = own.units if own.kind == "cpu" else 0
+        on = [full if c is None else min(c, own.units) for _, _, c in rows]
+        facts = {cores: self._facts_of(graph, cores) for cores in set(on)}
         away = self._away
-        asked = [(facts[o], i, full if c is None else min(c, own.units), away[o]) for o, i, c in rows]
+        asked = [(facts[c][o], i, c, away[o]) for (o, i, _), c in zip(rows, on, strict=True)]
         # The same kernels on one core tell how many cores they can keep busy.
         also = [(f, i, 1, d) for f, i, c, d in asked if c > 1] if own.kind == "cpu" else []
         seconds, prior = self._seconds([*asked, *also], own)
@@ -352,13 +351,13 @@ class LearnedCost:
     def interference(self, graph: MultiTenantGraph, device: Device) -> Array:
         """Friction of each pair of operators; see `gacer_tvm.cost.model.InterferingCost`."""
         own = self._own(device)
-        facts = self._facts_of(graph)
+        cores = max(1, own.units // 2) if own.kind == "cpu" else 0
+        facts = self._facts_of(graph, cores)
         # Operators that share a kernel meet others alike: each kernel stands for all of them.
         batches = [graph.tenants[o.tenant].batch for o in graph.operators]
         places: dict[int, int] = {}
         at = np.array([places.setdefault(id(f), len(places)) for f in facts], np.int64)
         _, some = np.unique(at, return_index=True)
-        cores = max(1, own.units // 2) if own.kind == "cpu" else 0
         found = self.estimate(graph, device, [(int(n), batches[n], cores or None) for n in some])
         count = len(some)
         members = Members(
@@ -379,6 +378,20 @@ class LearnedCost:
         pairs[first, second] = pairs[second, first] = np.maximum(friction, 0.0)
         result: Array = pairs[np.ix_(at, at)]
         return result
+
+    def resolution(self, graph: MultiTenantGraph, device: Device) -> float:
+        """How far apart two makespans must be predicted for the model to tell which is less.
+
+        The held-out errors e of kernels are taken as independent, so those of two sums are ``sqrt(2 sum (e w)^2)`` for
+        kernels that take the shares w of a round; the error of groups is one of company as a whole, which one of the two
+        schedules may have and the other not. A search that picks the least of many predictions picks what is predicted
+        too low; a difference below this is most likely that.
+        """
+        whole = [(o.index, graph.tenants[o.tenant].batch, None) for o in graph.operators]
+        shares = self.estimate(graph, device, whole).seconds
+        shares = shares / shares.sum()
+        group = self.model.card.scores["group"]["learned"].mape
+        return float(np.sqrt(2.0 * self.model.error**2 * np.square(shares).sum() + group**2))
 
     def _seconds(
         self, rows: Sequence[tuple[Facts, int, int, Distances]], device: Device
@@ -404,11 +417,13 @@ class LearnedCost:
             raise DeviceError(f"the cost model is of a {own.kind} device ({own.name!r}), {device.name!r} is a {device.kind}")
         return own
 
-    def _facts_of(self, graph: MultiTenantGraph) -> tuple[Facts, ...]:
-        if self._facts is None or self._facts[0] is not graph:
-            self._facts = graph, graph_facts(graph, self._counts)
-            self._away = distances(graph)
-        return self._facts[1]
+    def _facts_of(self, graph: MultiTenantGraph, cores: int) -> tuple[Facts, ...]:
+        if self._graph is not graph:
+            self._graph, self._away = graph, distances(graph)
+            self._facts = {0: graph_facts(graph, self._counts)}
+        if cores not in self._facts:
+            self._facts[cores] = facts_on(graph, self._facts[0], self._counts, cores)
+        return self._facts[cores]
 
 
 class MeasuredAndLearned(RecordedCost):

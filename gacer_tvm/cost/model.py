@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..graph.model import MultiTenantGraph
 from .device import Device
 
-__all__ = ["Cost", "Estimates", "InterferingCost", "Row"]
+__all__ = ["Cost", "Estimates", "InterferingCost", "Row", "UncertainCost"]
 
 Row = tuple[int, int, "int | None"]
 """(operator index, items of the chunk, cores or None for all of them)."""
@@ -69,4 +69,13 @@ class InterferingCost(Cost, Protocol):
             of units and bandwidth say, 0.3 where they take 30 % longer. Negative values count as 0. With r kernels
             at work each is slowed by the mean over the kernels of the sum over their partners.
         """
+        ...
+
+
+@runtime_checkable
+class UncertainCost(Cost, Protocol):
+    """A cost model that knows how wrong it is."""
+
+    def resolution(self, graph: MultiTenantGraph, device: Device) -> float:
+        """How far apart (relative) the makespans of two schedules must be predicted for the model to tell which is less."""
         ...

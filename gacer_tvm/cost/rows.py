@@ -54,9 +54,9 @@ LEARNED = 1
 """The place in a `Spread` of what is learned from."""
 
 
-def kernel_key(library: Any, operator: int, batch: int) -> str:
-    """What `Kernel.k` is: the first digits of the library's key of the kernel at the whole batch."""
-    return str(library.key(operator, batch)[:12])
+def kernel_key(library: Any, operator: int, batch: int, cores: int | None = None) -> str:
+    """What `Kernel.k` is: the first digits of the library's key of the kernel at the whole batch, for so many cores."""
+    return str(library.key(operator, batch, cores)[:12])
 
 
 def spread_of(seconds: Sequence[float] | NDArray[np.float64]) -> Spread:

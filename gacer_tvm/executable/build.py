@@ -160,11 +160,11 @@ def assemble(
             models=folders if record is None else (Path(record), *folders),
             record=recorder,
         )
-        library.ensure({(launch.operator, launch.items) for launch in plan.launches})
+        library.ensure(plan.kernels)
         return Executable(graph, library, plan, device, session, decision, recorder)
     plan = lower(_schedule(schedule, graph, device), graph, device=device.name)
     check_plan(plan, graph)
-    library.ensure({(launch.operator, launch.items) for launch in plan.launches})
+    library.ensure(plan.kernels)
     return Executable(graph, library, plan, device, recorder=recorder)
 
 

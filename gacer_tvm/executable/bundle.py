@@ -38,7 +38,7 @@ from .executable import Executable
 
 __all__ = ["load", "save"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 class _GraphFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,6 +51,7 @@ class _GraphFile(msgspec.Struct, forbid_unknown_fields=True):
 class _KernelEntry(msgspec.Struct, forbid_unknown_fields=True):
     operator: int
     items: int
+    cores: int | None
     key: str
     file: str
     rule: str
@@ -108,8 +109,8 @@ def _write(executable: Executable, folder: Path) -> None:
     (folder / "kernels").mkdir()
     entries: list[_KernelEntry] = []
     files: dict[int, str] = {}
-    for operator, items in sorted({(launch.operator, launch.items) for launch in plan.launches}):
-        kernel = library.get(operator, items)
+    for operator, items, cores in sorted(plan.kernels, key=lambda at: (*at[:2], at[2] or 0)):
+        kernel = library.get(operator, items, cores)
         origin = library.origins[kernel.key]
         if id(origin) not in files:
             base = folder / "kernels" / f"lib{len(files)}"
@@ -119,7 +120,7 @@ def _write(executable: Executable, folder: Path) -> None:
             else:
                 target = export(origin, base)
             files[id(origin)] = f"kernels/{target.name}"
-        entries.append(_KernelEntry(operator, items, kernel.key, files[id(origin)], kernel.rule))
+        entries.append(_KernelEntry(operator, items, cores, kernel.key, files[id(origin)], kernel.rule))
     offsets: dict[int, int] = {}
     with (folder / "parameters.bin").open("wb") as stream:
         for index, value in sorted(graph.constants.items()):
@@ -168,19 +169,20 @@ class _SavedLibrary:
     """The kernels of a bundle, with the face of a `KernelLibrary`; it cannot compile."""
 
     target: Any
-    table: dict[tuple[int, int], Kernel]
+    table: dict[tuple[int, int, int | None], Kernel]
     origins: dict[str, Any]
     compiled: int = 0
 
-    def get(self, operator: int, items: int) -> Kernel:
-        found = self.table.get((operator, items))
+    def get(self, operator: int, items: int, cores: int | None = None) -> Kernel:
+        found = self.table.get((operator, items, cores))
         if found is None:
-            raise BundleError(f"the bundle has no kernel of operator {operator} for {items} items; build it anew")
+            on = "all cores" if cores is None else f"{cores} cores"
+            raise BundleError(f"the bundle has no kernel of operator {operator} for {items} items on {on}; build it anew")
         return found
 
     def ensure(self, wanted: Any) -> int:
-        for operator, items in wanted:
-            self.get(operator, items)
+        for at in wanted:
+            self.get(*at)
         return 0
 
     def kernels(self) -> dict[str, Kernel]:
@@ -227,7 +229,7 @@ def load(folder: str | Path) -> Executable:
                 raise BundleError(f"{folder}: the manifest names the kernels {file!r} without a hash")
             modules[file] = tvm.runtime.load_module(str(folder / file))
         table = {
-            (e.operator, e.items): Kernel(e.key, modules[e.file][f"k_{e.key}"], e.rule) for e in manifest.kernels
+            (e.operator, e.items, e.cores): Kernel(e.key, modules[e.file][f"k_{e.key}"], e.rule) for e in manifest.kernels
         }
     except (AttributeError, KeyError, RuntimeError, OSError) as error:
         if isinstance(error, BundleError):
@@ -236,7 +238,7 @@ def load(folder: str | Path) -> Executable:
     library: Any = _SavedLibrary(target, table, {e.key: folder / e.file for e in manifest.kernels})
     plan = lower(schedule, graph, device=device.name)
     check_plan(plan, graph)
-    library.ensure({(launch.operator, launch.items) for launch in plan.launches})
+    library.ensure(plan.kernels)
     return Executable(graph, library, plan, device)
 
 

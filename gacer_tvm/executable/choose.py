@@ -133,7 +133,7 @@ def choose(
     for n, ranked in enumerate(result.ranked[:candidates]):
         if not any(_same(ranked.schedule, p.schedule) for p in plans.values()):
             plans[f"gacer-{n + 1}"] = lower(ranked.schedule, graph)
-    library.ensure({(launch.operator, launch.items) for p in plans.values() for launch in p.launches})
+    library.ensure({at for p in plans.values() for at in p.kernels})
     sessions = {}
     for name, plan in plans.items():
         check_plan(plan, graph)

@@ -138,7 +138,7 @@ class Executable:
         with self._lock:
             session = self._ready(inputs)
             times = session.timed_round()
-        rules = {launch.index: self.library.get(launch.operator, launch.items).rule for launch in self.plan.launches}
+        rules = {launch.index: self.library.get(*launch.kernel).rule for launch in self.plan.launches}
         return Profile.of(self.graph, self.plan, times, rules)
 
     def trace(self, path: str | Path) -> Path:

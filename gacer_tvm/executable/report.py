@@ -28,7 +28,7 @@ class KernelOrigin:
     @property
     def recorded(self) -> bool:
         """Whether a tuning record made it."""
-        return self.rule.startswith("tuned: ") or " log " in self.rule
+        return self.rule.startswith(("tuned: ", "tuned tiling: ")) or " log " in self.rule
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,14 @@ def make_report(
     graph: MultiTenantGraph, library: KernelLibrary, plan: LaunchPlan, device: Device, decision: Any
 ) -> Report:
     """Collect the facts."""
-    seen: dict[tuple[int, int], KernelOrigin] = {}
+    seen: dict[tuple[int, int, str], KernelOrigin] = {}
     for launch in plan.launches:
-        at = (launch.operator, launch.items)
+        kernel = library.get(*launch.kernel)
+        # An operator may have a kernel for each share of the cores.
+        at = (launch.operator, launch.items, kernel.key)
         if at not in seen:
-            kernel = library.get(*at)
             # A saved library has kernels, but no longer the records that it was built with.
-            refused = library.refused(*at) if hasattr(library, "refused") else ()
+            refused = library.refused(*launch.kernel) if hasattr(library, "refused") else ()
             name = graph.operators[launch.operator].name
             seen[at] = KernelOrigin(name, launch.items, kernel.rule, kernel.failures, refused)
     return Report(

@@ -1,7 +1,8 @@
 """The kernel library: each kernel compiled once for an operator, a chunk size and a target, whatever the schedule.
 
-Kernels are asked for by operator and items; what is missing is compiled together in one go and kept, in memory and (where a
-cache folder is given) on disk. Changing a schedule compiles only chunk sizes never seen before.
+Kernels are asked for by operator, items and the cores of the stream that they run on; what is missing is compiled together in
+one go and kept, in memory and (where a cache folder is given) on disk. Changing a schedule compiles only chunk sizes never seen
+before. The default rules make one kernel for all shares of the cores; tuning records may have one for each.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from .workspace import Workspace, lift_workspaces
 
 __all__ = ["Kernel", "KernelLibrary", "Provider"]
 
-# Given an unscheduled PrimFunc and the target, a scheduled one and where it comes from; None where it has none.
-Provider = Callable[[Any, Any], "tuple[Any, str] | None"]
+# Given an unscheduled PrimFunc, the target and the cores that it may use, a scheduled one and where it comes from; None where
+# it has none.
+Provider = Callable[[Any, Any, int], "tuple[Any, str] | None"]
+# (operator, items), or with the cores of the stream that it runs on; None: all.
+At = tuple[int, int] | tuple[int, int, int | None]
 _BATCH = 24
 
 
@@ -79,7 +83,7 @@ class KernelLibrary:
     target
         tvm Target.
     cores
-        Cores that a kernel may count on when its loops are tiled (CPU).
+        Cores that the default rules' kernels may count on when their loops are tiled (CPU).
     providers
         Asked in turn for a schedule before the rules are (tuning databases, replayed logs).
     store
@@ -104,29 +108,29 @@ class KernelLibrary:
         # Where each kernel's machine code is: a module compiled here, or a file of the store.
         self.origins: dict[str, Any] = {}
         self._kernels: dict[str, Kernel] = {}
-        self._requests: dict[tuple[str, int, int, int], KernelRequest] = {}
+        self._requests: dict[tuple[str, int, int, int, int], KernelRequest] = {}
         self._schedules: dict[str, tuple[Any, str]] = {}
         self._counts: dict[str, Counts] = {}
         # Records that compute what a kernel computes and did not serve, with the reason.
-        self._refused: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._refused: dict[tuple[str, int], tuple[tuple[str, str], ...]] = {}
 
-    def key(self, operator: int, items: int) -> str:
+    def key(self, operator: int, items: int, cores: int | None = None) -> str:
         """Key of the kernel of an operator at a chunk size."""
-        return self.request(operator, items).key
+        return self.request(operator, items, cores).key
 
-    def has(self, operator: int, items: int) -> bool:
+    def has(self, operator: int, items: int, cores: int | None = None) -> bool:
         """Whether that kernel is compiled already."""
-        return self.key(operator, items) in self._kernels
+        return self.key(operator, items, cores) in self._kernels
 
-    def get(self, operator: int, items: int) -> Kernel:
-        """The kernel of an operator at a chunk size; compiled now if need be."""
-        key = self.key(operator, items)
+    def get(self, operator: int, items: int, cores: int | None = None) -> Kernel:
+        """The kernel of an operator at a chunk size on so many cores (all by default); compiled now if need be."""
+        key = self.key(operator, items, cores)
         if key not in self._kernels:
-            self.ensure([(operator, items)])
+            self.ensure([(operator, items, cores)])
         return self._kernels[key]
 
-    def ensure(self, wanted: Iterable[tuple[int, int]]) -> int:
-        """Compile what is missing among (operator, items) pairs.
+    def ensure(self, wanted: Iterable[At]) -> int:
+        """Compile what is missing among (operator, items) and (operator, items, cores).
 
         Returns
         -------
@@ -134,8 +138,8 @@ class KernelLibrary:
             How many kernels were compiled.
         """
         missing: dict[str, KernelRequest] = {}
-        for operator, items in wanted:
-            found = self.request(operator, items)
+        for at in wanted:
+            found = self.request(*at)
             if found.key not in self._kernels:
                 missing.setdefault(found.key, found)
         if missing and self.store is not None:
@@ -151,35 +155,38 @@ class KernelLibrary:
         """All kernels compiled or loaded so far, by key."""
         return dict(self._kernels)
 
-    def scheduled(self, operator: int, items: int) -> tuple[Any, str, tuple[tuple[str, str], ...]]:
+    def scheduled(
+        self, operator: int, items: int, cores: int | None = None
+    ) -> tuple[Any, str, tuple[tuple[str, str], ...]]:
         """The scheduled PrimFunc as it is compiled, the rule that made it, and the rules that failed."""
-        return self._schedule(self.request(operator, items))
+        return self._schedule(self.request(operator, items, cores))
 
-    def counts(self, operator: int) -> Counts | None:
-        """What an operator's kernel executes at the whole batch; None on a GPU."""
+    def counts(self, operator: int, cores: int | None = None) -> Counts | None:
+        """What an operator's kernel executes at the whole batch; None on a GPU. The same object for the same kernel."""
         if is_cuda(self.target):
             return None
-        wanted = self.request(operator, self.graph.tenants[self.graph.operators[operator].tenant].batch)
+        wanted = self.request(operator, self.graph.tenants[self.graph.operators[operator].tenant].batch, cores)
         held = self._kernels.get(wanted.key)
-        if held is not None and held.counts is not None:
-            return held.counts
         if wanted.key not in self._counts:
-            self._counts[wanted.key] = count(self._schedule(wanted)[0])
+            known = held is not None and held.counts
+            self._counts[wanted.key] = known or count(self._schedule(wanted)[0])
         return self._counts[wanted.key]
 
-    def refused(self, operator: int, items: int) -> tuple[tuple[str, str], ...]:
+    def refused(self, operator: int, items: int, cores: int | None = None) -> tuple[tuple[str, str], ...]:
         """Tuning records of what this kernel computes that were not used for it: (record, reason) each."""
-        return self._refused.get(self.key(operator, items), ())
+        return self._refused.get((self.key(operator, items, cores), self._share(cores)), ())
 
-    def request(self, operator: int, items: int) -> KernelRequest:
-        """The unscheduled kernel of an operator at a chunk size."""
+    def request(self, operator: int, items: int, cores: int | None = None) -> KernelRequest:
+        """The unscheduled kernel of an operator at a chunk size; its key is that of the kernel for so many cores."""
         found = self.graph.operators[operator]
         batch = self.graph.tenants[found.tenant].batch
-        at = (found.kernel, len(found.writes), batch, items)
+        share = self._share(cores)
+        at = (found.kernel, len(found.writes), batch, items, share)
         if at not in self._requests:
             try:
                 self._requests[at] = self._provided(
-                    request(self.graph.module[found.kernel], len(found.writes), batch, items, self.target, self.cores)
+                    request(self.graph.module[found.kernel], len(found.writes), batch, items, self.target, self.cores),
+                    share,
                 )
             except Refused as reason:
                 raise GraphError(
@@ -188,17 +195,22 @@ class KernelLibrary:
                 ) from reason
         return self._requests[at]
 
-    def _provided(self, wanted: KernelRequest) -> KernelRequest:
+    def _share(self, cores: int | None) -> int:
+        return self.cores if cores is None else min(cores, self.cores)
+
+    def _provided(self, wanted: KernelRequest, cores: int) -> KernelRequest:
         """The request under a key of its own where a provider has a schedule: the rules' kernel may be stored already."""
+        refused: list[tuple[str, str]] = []
         for provider in self.providers:
-            found = provider(wanted.func, self.target)
+            found = provider(wanted.func, self.target, cores)
             if found is None and hasattr(provider, "refusals"):
-                self._refused[wanted.key] = provider.refusals(wanted.func, self.target)
+                refused += provider.refusals(wanted.func, self.target, cores)
             if found is not None:
                 text = f"{wanted.key} {found[1]} {tvm_ffi.structural_hash(found[0])}"
                 wanted = replace(wanted, key=hashlib.sha256(text.encode()).hexdigest()[:24])
                 self._schedules[wanted.key] = found
                 break
+        self._refused[wanted.key, cores] = tuple(refused)
         return wanted
 
     def _schedule(self, wanted: KernelRequest) -> tuple[Any, str, tuple[tuple[str, str], ...]]:

@@ -87,7 +87,7 @@ class ScheduleLibrary:
         """Read logs and make a library of them."""
         return cls(read_logs(paths).records, dictionary=dictionary, baseline=baseline)
 
-    def __call__(self, function: Any, target: Any) -> tuple[Any, str] | None:
+    def __call__(self, function: Any, target: Any, cores: int | None = None) -> tuple[Any, str] | None:
         found = self.find(function, target)
         if found is None:
             return None
@@ -113,7 +113,7 @@ class ScheduleLibrary:
                 self._why[key] = tuple(self.refused[before:])
             return self._found[key]
 
-    def refusals(self, function: Any, target: Any) -> tuple[tuple[str, str], ...]:
+    def refusals(self, function: Any, target: Any, cores: int | None = None) -> tuple[tuple[str, str], ...]:
         """Records that compute what a function computes and were not given for it: (source, reason) each."""
         key = (str(tvm_ffi.structural_hash(function)), str(target))
         with self._lock:

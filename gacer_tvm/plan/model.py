@@ -56,6 +56,11 @@ class Launch:
     writes: tuple[Access, ...]
     waits: tuple[int, ...]
 
+    @property
+    def kernel(self) -> tuple[int, int, int | None]:
+        """Which kernel it runs, as the kernel library is asked for it: (operator, items, cores)."""
+        return self.operator, self.items, self.cores
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -93,6 +98,11 @@ class LaunchPlan:
     streams: int
     launches: tuple[Launch, ...]
     placement: Placement
+
+    @property
+    def kernels(self) -> frozenset[tuple[int, int, int | None]]:
+        """The kernels that its launches run."""
+        return frozenset(launch.kernel for launch in self.launches)
 
     @property
     def events(self) -> int:

@@ -71,21 +71,22 @@ class AloneTurns:
             batch = graph.tenants[o.tenant].batch
             size = batch if items >= batch else items
             # A chunk that does not compile is in no round, nor one whose rest does not: to want it would be never to finish.
-            if size in self._kernels.sizes(o.index) and not any(self._kernels.failed(o.index, s) for s in _parts(size, batch)):
-                found[self._kernels.key(o.index), size, cores] = None
+            fails = any(self._kernels.failed(o.index, s, cores) for s in _parts(size, batch))
+            if size in self._kernels.sizes(o.index) and not fails:
+                found[self._kernels.key(o.index, cores), size, cores] = None
         return list(found)
 
     def _measure(
         self, plans: Sequence[Plan], most: int, advance: Callable[[int], None], *, again: bool = False
     ) -> None:
         kernels = self._kernels
-        schedules = [chunked(kernels.graph, self._device, *p, frozenset(o for o, _ in self._compile(p[0]))) for p in plans]
+        schedules = [chunked(kernels.graph, self._device, *p, frozenset(o for o, _, _ in self._compile(*p))) for p in plans]
         level = self._at.noise()
         added = 0
         timed, near = self._at.steady(lambda: self._at.rounds.timed(schedules, -(-self._at.repeats // _TURNS), _TURNS))
         for (items, cores), (plan, spans) in zip(plans, timed, strict=True):
             wanted = set(self._wanted(items, cores))
-            for (key, size), (times, operators) in self._times(plan, spans).items():
+            for (key, size), (times, operators) in self._times(plan, spans, cores).items():
                 at = (key, size, cores)
                 if at not in wanted or (at in self.measured) != again or (not again and len(self.measured) >= most):
                     continue
@@ -102,24 +103,24 @@ class AloneTurns:
         self.added += added
         advance(added)
 
-    def _compile(self, items: int) -> frozenset[tuple[int, int]]:
+    def _compile(self, items: int, cores: int) -> frozenset[tuple[int, int, int]]:
         """Compile the chunks of a plan; those that cannot be."""
         graph = self._kernels.graph
         batches = [graph.tenants[o.tenant].batch for o in graph.operators]
         return self._kernels.compile(
-            (o.index, size)
+            (o.index, size, cores)
             for o, batch in zip(graph.operators, batches, strict=True)
             if o.chunking.divisible and items < batch
             for size in _parts(items, batch)
         )
 
     def _times(
-        self, plan: LaunchPlan, spans: NDArray[np.float64]
+        self, plan: LaunchPlan, spans: NDArray[np.float64], cores: int
     ) -> dict[tuple[str, int], tuple[NDArray[np.float64], list[int]]]:
         """By kernel and items: seconds of a call in each round, the mean of several calls; and the operators that call it."""
         calls: dict[tuple[str, int], list[int]] = {}
         for n, launch in enumerate(plan.launches):
-            calls.setdefault((self._kernels.key(launch.operator), launch.items), []).append(n)
+            calls.setdefault((self._kernels.key(launch.operator, cores), launch.items), []).append(n)
         taken = spans[:, :, 1] - spans[:, :, 0]
         return {
             at: (taken[:, which].mean(axis=1), [plan.launches[n].operator for n in which]) for at, which in calls.items()

@@ -100,19 +100,19 @@ class GroupTurns:
         taken: dict[tuple[str, int], list[float]] = {}
         for n in which:
             launch = twin.launches[n]
-            at = self._kernels.key(launch.operator), launch.items
+            at = self._kernels.key(launch.operator, launch.cores or self._device.units), launch.items
             taken.setdefault(at, []).append(_microseconds(spans[:, n, 1] - spans[:, n, 0]))
         return tuple(Run(k, i, len(each), round(sum(each), 2)) for (k, i), each in taken.items())
 
     def _sizes(self, operator: int, alone: Measured | Mapping[Any, float]) -> list[int]:
-        key = self._kernels.key(operator)
+        key = self._kernels.key(operator, 1)
         return [size for size in self._kernels.sizes(operator) if (key, size, 1) in alone]
 
     def _seconds(self, alone: Mapping[tuple[str, int, int], float]) -> Callable[[int, int, int], float]:
         prior: dict[tuple[int, int, int], float] = {}
 
         def seconds(operator: int, items: int, cores: int) -> float:
-            known = alone.get((self._kernels.key(operator), items, cores))
+            known = alone.get((self._kernels.key(operator, cores), items, cores))
             if known is not None:
                 return known * 1e-6
             at = (operator, items, cores)

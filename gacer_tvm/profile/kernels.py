@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..cost.facts import graph_facts
+from ..cost.facts import Facts, facts_on, graph_facts
 from ..cost.footprint import Distances, distances, mean_distance
 from ..cost.rows import Data, Failure, Kernel, Writer, kernel_key
 from ..errors import GacerError
@@ -13,8 +13,8 @@ from ..kernels.library import KernelLibrary
 
 __all__ = ["Kernels"]
 
-Chunk = tuple[int, int]
-"""(operator index, items)."""
+Chunk = tuple[int, int, int]
+"""(operator index, items, cores)."""
 
 
 class Kernels:
@@ -44,17 +44,21 @@ class Kernels:
         self.graph, self.library, self.writer, self.session = graph, library, writer, session
         self._distances = distances(graph)
         self.failures = 0
-        self._models, self._facts = models, graph_facts(graph, library.counts)
+        self._models = models
+        self._whole = graph_facts(graph, library.counts)
+        self._facts: dict[int, tuple[Facts, ...]] = {}
         self._bad = {(r.k, r.i) for r in known.failures}
         self._written = {(k, m) for k, owners in known.owners.items() for m in owners}
         self._told = dict(known.kernels)
 
-    def key(self, operator: int) -> str:
+    def key(self, operator: int, cores: int) -> str:
         """The kernel's key at the whole batch; a model that has it, and facts that the file does not have, are written."""
         found = self.graph.operators[operator]
-        key = kernel_key(self.library, operator, self.graph.tenants[found.tenant].batch)
+        key = kernel_key(self.library, operator, self.graph.tenants[found.tenant].batch, cores)
         model = self._models[found.tenant]
-        facts = self._facts[operator]
+        if cores not in self._facts:
+            self._facts[cores] = facts_on(self.graph, self._whole, self.library.counts, cores)
+        facts = self._facts[cores][operator]
         # The last facts of a file count: a file of an earlier version, which counted otherwise, learns the new ones.
         if (key, model) not in self._written or self._told.get(key, facts) != facts:
             self._written.add((key, model))
@@ -72,9 +76,9 @@ class Kernels:
         batch = self.graph.tenants[found.tenant].batch
         return range(1, batch + 1) if found.chunking.divisible else range(batch, batch + 1)
 
-    def failed(self, operator: int, items: int) -> bool:
+    def failed(self, operator: int, items: int, cores: int) -> bool:
         """Whether that chunk could not be compiled, now or in an earlier session."""
-        return (self.key(operator), items) in self._bad
+        return (self.key(operator, cores), items) in self._bad
 
     def compile(self, chunks: Iterable[Chunk]) -> frozenset[Chunk]:
         """Compile what is missing; the chunks that cannot be compiled, now or in an earlier session."""
@@ -93,7 +97,7 @@ class Kernels:
         return frozenset(bad)
 
     def _failed(self, chunk: Chunk, why: str) -> None:
-        at = self.key(chunk[0]), chunk[1]
+        at = self.key(chunk[0], chunk[2]), chunk[1]
         if at not in self._bad:
             self._bad.add(at)
             self.failures += 1

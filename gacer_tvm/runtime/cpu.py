@@ -41,12 +41,12 @@ class CpuSession:
     def __init__(
         self, graph: MultiTenantGraph, plan: LaunchPlan, library: KernelLibrary, constants: Constants, cores: int
     ) -> None:
-        library.ensure({(launch.operator, launch.items) for launch in plan.launches})
+        library.ensure(plan.kernels)
         self.graph = graph
         self.plan = plan
         self.cores = cores
         self.memory = HostMemory(graph, plan, constants)
-        self._calls = bind(plan, self.memory.tensors, lambda launch: library.get(launch.operator, launch.items).call)
+        self._calls = bind(plan, self.memory.tensors, lambda launch: library.get(*launch.kernel).call)
         self._streams: ThreadStreams | None = None
 
     def feed(self, buffer: int, array: Any) -> None:

@@ -94,8 +94,8 @@ class CudaSession:
         self.graph = graph
         self.plan = plan
         self.use_graph = use_graph
-        library.ensure({(launch.operator, launch.items) for launch in plan.launches})
-        self._kernels = [library.get(launch.operator, launch.items) for launch in plan.launches]
+        library.ensure(plan.kernels)
+        self._kernels = [library.get(*launch.kernel) for launch in plan.launches]
         for launch, kernel in zip(plan.launches, self._kernels):
             if kernel.call is None:
                 raise DeviceError(

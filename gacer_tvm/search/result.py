@@ -49,6 +49,9 @@ class SearchResult:
         ``converged``, ``time``, ``evaluations`` or ``interrupt``.
     cost_model, strategy, ablation, seed
         How it was found.
+    resolution
+        Relative difference of makespans that the cost model cannot tell; 0 where it does not know. Where a plain way is
+        within it, that is the best, and what is predicted to be better is the next in `ranked`.
     """
 
     best: Schedule
@@ -67,6 +70,7 @@ class SearchResult:
     strategy: str
     ablation: str
     seed: int
+    resolution: float = 0.0
 
     @property
     def score(self) -> Score:
@@ -84,6 +88,12 @@ class SearchResult:
             f"{sum(len(t.splits) for t in self.best.tenants)} operators cut",
         ]
         lines += [f"{name}: {score.makespan * 1e3:.3f} ms" for name, score in self.baselines.items()]
+        least = min(entry.score.makespan for entry in self.ranked)
+        if self.resolution and least < self.score.makespan:
+            lines.append(
+                f"a plain way was preferred to a schedule predicted at {least * 1e3:.3f} ms: the cost model cannot tell "
+                f"differences below {self.resolution:.1%}"
+            )
         lines.append(f"{self.evaluations} schedules simulated in {self.elapsed:.1f} s, stopped by {self.stopped_by}")
         return "\n".join(lines)
 

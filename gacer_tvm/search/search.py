@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from .. import progress
 from ..cost.device import Device
-from ..cost.model import Cost
+from ..cost.model import Cost, UncertainCost
 from ..cost.prior import AnalyticPrior
 from ..errors import SearchError
 from ..graph.model import MultiTenantGraph
@@ -57,7 +57,9 @@ def search(
     """Search for the best schedule.
 
     Sequential and parallel are always among the candidates, so the result is never predicted to be worse than they are.
-    In the end the best is made simpler where that costs less than 0.1 % of the objective, which no model can tell.
+    In the end the best is made simpler where that costs less than 0.1 % of the objective, which no model can tell. Where a
+    model knows its error (`gacer_tvm.cost.model.UncertainCost`), a plain way is preferred to what is predicted to be better
+    by less than that; the other then is the next in `SearchResult.ranked`. Not under latency limits, which decide first.
 
     Parameters
     ----------
@@ -137,9 +139,13 @@ def search(
                 raise
             stopped = "interrupt"
         found = evaluate.ranked()
+        resolution = 0.0
         if stopped != "interrupt":
             evaluate.allow(1.0)
             found = _simplest_first(found, space, evaluate, goal, start)
+            if isinstance(model, UncertainCost) and goal.kind != "slo":
+                resolution = model.resolution(graph, device)
+                found = _plain_first(found, space, evaluate, goal, resolution)
     label = strategy if ablation == "both" else f"{strategy}-{ablation}"
     ranked = []
     for schedule, score in found:
@@ -164,6 +170,7 @@ def search(
         strategy=strategy,
         ablation=ablation,
         seed=seed,
+        resolution=resolution,
     )
     if goal.kind == "slo" and goal.excess(result.score) > 0:
         raise InfeasibleError(_closest(goal, result), result)
@@ -209,6 +216,17 @@ def _simplest_first(
     taken = {family(best), family(simple)}
     others = [entry for entry in ranked if family(entry[0]) not in taken]
     return [(simple, evaluate.simulator.score(simple)), *others]
+
+
+def _plain_first(
+    ranked: list[tuple[Schedule, Score]], space: Space, evaluate: Evaluator, goal: Objective, resolution: float
+) -> list[tuple[Schedule, Score]]:
+    """The better plain way before the best, where the model cannot tell the difference."""
+    ways = [(s, evaluate.simulator.score(s)) for _, s in baselines(space.graph, space.device)]
+    plain = min(ways, key=lambda entry: goal.key(entry[1]))
+    if goal.key(plain[1])[0] > goal.key(ranked[0][1])[0] * (1.0 + resolution):
+        return ranked
+    return [plain, *(entry for entry in ranked if entry[0] != plain[0])]
 
 
 def _run(

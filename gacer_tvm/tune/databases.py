@@ -17,6 +17,7 @@ from ..errors import LogError
 from ..kernels.library import KernelLibrary
 from ..kernels.store import write_beside
 from .records import FAILED, FILES, KernelNote, Records, repair, workload_key
+from .shares import share_folder, shares
 from .tilings import read_lines, write_lines
 
 __all__ = ["Coverage", "coverage", "coverage_of", "merge", "prune"]
@@ -70,18 +71,19 @@ def coverage(folder: str | Path) -> list[Coverage]:
     LogError
         Where there is no database, or it cannot be read.
     """
-    records = Records.open(_existing(folder))
     found = []
-    for key in records.trials.keys() | records.kernels.keys():
-        note = records.kernels.get(key, KernelNote())
-        best = records.least(key)
-        made_by = "tuned" if (best is not None or note.tiling) and note.pays else "default"
-        found.append(_line(key, note, records, made_by, best))
+    for path in shares(_existing(folder)).values():
+        records = Records.open(path)
+        for key in records.trials.keys() | records.kernels.keys():
+            note = records.kernels.get(key, KernelNote())
+            best = records.least(key)
+            made_by = "tuned" if (best is not None or note.tiling) and note.pays else "default"
+            found.append(_line(key, note, records, made_by, best))
     return sorted(found, key=lambda c: (-c.trials, c.name))
 
 
 def coverage_of(library: KernelLibrary, folder: str | Path) -> list[Coverage]:
-    """Each whole kernel of a graph: which rule or record makes it under a database.
+    """Each whole kernel of a graph: which rule or record makes it under a database, for each share that was tuned for.
 
     Parameters
     ----------
@@ -90,16 +92,17 @@ def coverage_of(library: KernelLibrary, folder: str | Path) -> list[Coverage]:
     folder
         The database.
     """
-    records = Records.open(_existing(folder))
     graph = library.graph
-    found: dict[str, Coverage] = {}
-    for operator in graph.operators:
-        batch = graph.tenants[operator.tenant].batch
-        key = workload_key(library.request(operator.index, batch).func)
-        if key not in found:
-            _, rule, _ = library.scheduled(operator.index, batch)
-            note = replace(records.kernels.get(key, KernelNote()), name=operator.name)
-            found[key] = _line(key, note, records, rule, records.least(key))
+    found: dict[tuple[str, int | None], Coverage] = {}
+    for cores, path in shares(_existing(folder)).items():
+        records = Records.open(path)
+        for operator in graph.operators:
+            batch = graph.tenants[operator.tenant].batch
+            key = workload_key(library.request(operator.index, batch).func)
+            if (key, cores) not in found and (cores is None or key in records.kernels):
+                _, rule, _ = library.scheduled(operator.index, batch, cores)
+                note = replace(records.kernels.get(key, KernelNote()), name=operator.name)
+                found[key, cores] = _line(key, note, records, rule, records.least(key))
     return list(found.values())
 
 
@@ -125,7 +128,12 @@ def prune(folder: str | Path, keep: int = 1) -> tuple[int, int]:
     """
     if keep < 1:
         raise LogError(f"prune: expected to keep at least one record, found {keep}")
-    records = Records.open(_existing(folder))
+    done = [_prune(path, keep) for path in shares(_existing(folder)).values()]
+    return sum(kept for kept, _ in done), sum(dropped for _, dropped in done)
+
+
+def _prune(folder: Path, keep: int) -> tuple[int, int]:
+    records = Records.open(folder)
     workloads, lines = _lines(records.folder)
     keys = [_key(line) for line in workloads]
     kinds = {key: _kind(note) for key, note in records.kernels.items()}
@@ -185,6 +193,15 @@ def merge(sources: Sequence[str | Path], output: str | Path) -> tuple[int, int]:
     target = Path(output)
     if any((target / name).exists() for name in FILES):
         raise LogError(f"merge: {target} holds a database already; choose another folder")
+    found = [shares(_existing(source)) for source in sources]
+    done = [
+        _merge([of[cores] for of in found if cores in of], share_folder(target, cores))
+        for cores in sorted({cores for of in found for cores in of}, key=lambda c: c or 0)
+    ]
+    return sum(records for records, _ in done), sum(repeated for _, repeated in done)
+
+
+def _merge(sources: Sequence[Path], target: Path) -> tuple[int, int]:
     numbers: dict[str, int] = {}
     seen: set[str] = set()
     workloads: list[str] = []
@@ -194,7 +211,7 @@ def merge(sources: Sequence[str | Path], output: str | Path) -> tuple[int, int]:
     device: tuple[Any, Path] | None = None
     notes: dict[str, KernelNote] = {}
     runs: list[dict[str, Any]] = []
-    for source in map(_existing, sources):
+    for source in sources:
         opened = Records.open(source)
         texts, lines = _lines(source)
         for workload, _, text in lines:

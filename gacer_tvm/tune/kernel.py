@@ -26,7 +26,6 @@ __all__ = ["KernelRun", "Task"]
 OWN = 32
 # Generations in a row that offer nothing new.
 _STALE = 4
-_TURNS = 5
 # Tilings that are compared with the default at the end, and a record too, if it is so close to the best tiling.
 _FINALISTS, _CLOSE = 3, 1.25
 
@@ -45,12 +44,15 @@ class Task:
         Unscheduled PrimFunc.
     seconds
         Its share of a round of the schedule.
+    cores
+        Cores that it runs on: its share of the machine.
     """
 
     key: str
     name: str
     func: Any
     seconds: float
+    cores: int
 
 
 class KernelRun:
@@ -66,8 +68,8 @@ class KernelRun:
         Who builds and times.
     target
         tvm Target, with the cores that the kernel may use.
-    cores
-        The same number, for the default rules.
+    default_cores
+        Cores that the default rules' kernel is made for, which runs where no record does.
     seed
         Of the searches.
     stopped
@@ -80,12 +82,13 @@ class KernelRun:
         records: Records,
         measurer: Measurer,
         target: Any,
-        cores: int,
+        default_cores: int,
         seed: int,
         stopped: Callable[[], bool],
     ) -> None:
         self.task, self.generations = task, 0
-        self._records, self._measurer, self._target, self._cores = records, measurer, target, cores
+        self._records, self._measurer, self._target = records, measurer, target
+        self._cores, self._default_cores = task.cores, default_cores
         self._seed, self._stopped = seed, stopped
         self._module = workload_module(task.func)
         self._arguments = list(s_tir.meta_schedule.arg_info.ArgInfo.from_prim_func(self._module["main"]))
@@ -93,7 +96,7 @@ class KernelRun:
         self._climb: Climb | None = None
         self._stale = 0
         self.note = records.kernels.setdefault(task.key, KernelNote())
-        self.note.name, self.note.cores = task.name, cores
+        self.note.name, self.note.cores = task.name, task.cores
 
     @property
     def worth(self) -> float:
@@ -189,17 +192,16 @@ class KernelRun:
             with self._target:
                 record.trace.apply_to_schedule(schedule, remove_postproc=False)
             modules[""] = schedule.mod
-        default = rules.tilings(self.task.func, self._target, self._cores)[:1]
+        # Made for other cores than it runs on, the default is none of these tilings.
+        same = self._cores == self._default_cores
+        default = rules.tilings(self.task.func, self._target, self._cores)[:1] if same else []
         ranked = sorted((t for t in known if t not in default), key=lambda t: sum(known[t]) / len(known[t]))
         for text in ranked[:_FINALISTS]:
             if min(known[text]) < FAILED:
                 made = rules.retiled(self.task.func, self._target, self._cores, text)
                 modules[text] = workload_module(made)
-        taken: dict[str | None, list[float | None]] = {name: [] for name in modules}
-        for _ in range(_TURNS):
-            for name, module in modules.items():
-                taken[name].append(self._time(module))
-        medians = {name: _median(seconds) for name, seconds in taken.items()}
+        taken = self._measurer.in_turns(list(modules.values()), self._target, self._arguments)
+        medians = {name: _median(seconds) for name, seconds in zip(modules, taken, strict=True)}
         self.note.default = medians.pop(None)
         self.note.tiling = min(medians, key=lambda n: medians[n] or FAILED, default="") or ""
         self.note.tuned, self.note.generation = medians.get(self.note.tiling), GENERATION
@@ -211,7 +213,7 @@ class KernelRun:
 
     def _default(self) -> Any:
         with self._target:
-            return workload_module(rules.schedule(self.task.func, self._target, self._cores).func)
+            return workload_module(rules.schedule(self.task.func, self._target, self._default_cores).func)
 
     def _time(self, module: Any) -> float | None:
         return _median(self._measurer.submit(module, self._target, self._arguments)())

@@ -8,9 +8,10 @@ fails; here a candidate is built in a third of a second. The price: a candidate 
 from __future__ import annotations
 
 import importlib
+import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +33,11 @@ _TOO_MUCH = "too much code: "
 _SHORT = 0.1
 # Built modules held: those that are timed in turns at the end.
 _HELD = 8
+# Turns of trials that are repeated; of single calls, and seconds for all of them.
+_TURNS = 5
+_LEAST_TURNS, _MOST_TURNS, _LONGEST_TURNS = 12, 400, 0.5
+# Bytes that displace what a core has in the caches that are its own, and copies of small arguments at most.
+_OWN_CACHE, _MOST_COPIES = 4 << 20, 256
 _ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError)
 
 
@@ -53,6 +59,9 @@ class Measurer(Protocol):
         TooMuchCode
             Where the candidate is not compiled at all.
         """
+
+    def in_turns(self, modules: Sequence[Any], target: Any, arguments: list[Any]) -> list[list[float]]:
+        """Seconds of the timings of several candidates, taken in turn so that chance does not decide between them."""
 
     def close(self) -> None:
         """Give back what is held."""
@@ -76,6 +85,7 @@ class Here:
     parallel = 1
 
     def __init__(self, cores: int, device: Any = None, repeats: int = 3, least_seconds: float = 0.02) -> None:
+        self._cores, self._device = cores, device
         self._built = BuiltModules()
         self._builder = make_builder(self._built)
         self._hopeless: float | None = None
@@ -95,6 +105,17 @@ class Here:
         self._hopeless = hopeless
         seconds = _measure(self._builder, self._runner, module, target, arguments)()
         return lambda: seconds
+
+    def in_turns(self, modules: Sequence[Any], target: Any, arguments: list[Any]) -> list[list[float]]:
+        """Single calls, each on other copies of the arguments: in a round weights are not in a core's own cache either."""
+        if self._device is not None:
+            return _resubmitted(self, modules, target, arguments)
+        functions = []
+        for module in modules:
+            (built,) = self._builder.build([s_tir.meta_schedule.builder.BuilderInput(module, target)])
+            functions.append(None if built.error_msg else self._built.take(str(built.artifact_path))["main"])
+        limit_cores(self._cores)
+        return _one_by_one(functions, _copies(arguments, _OWN_CACHE * self._cores))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -159,9 +180,53 @@ class Remote:
         """Build now, send to a free server."""
         return _measure(self._builder, self._runner, module, target, arguments)
 
+    def in_turns(self, modules: Sequence[Any], target: Any, arguments: list[Any]) -> list[list[float]]:
+        """Rows of calls as for a trial, several times each."""
+        return _resubmitted(self, modules, target, arguments)
+
     def close(self) -> None:
         """Remove the built files."""
         self._folder.cleanup()
+
+
+def _resubmitted(measurer: Measurer, modules: Sequence[Any], target: Any, arguments: list[Any]) -> list[list[float]]:
+    """What trials of several candidates say that are repeated in turn: the median of each trial."""
+    taken: list[list[float]] = [[] for _ in modules]
+    for _ in range(_TURNS):
+        for module, seconds in zip(modules, taken, strict=True):
+            if found := measurer.submit(module, target, arguments)():
+                seconds.append(statistics.median(found))
+    return taken
+
+
+def _one_by_one(functions: Sequence[Any], copies: Sequence[list[Any]]) -> list[list[float]]:
+    """Seconds of single calls of several functions in turn (None and what fails: none), each call on the next copy."""
+    taken: list[list[float]] = [[] for _ in functions]
+    alive = [function is not None for function in functions]
+    clock, number = time.perf_counter, 0
+    until = clock() + _LONGEST_TURNS
+    while any(alive) and (number < _LEAST_TURNS or (number < _MOST_TURNS and clock() < until)):
+        for which, function in enumerate(functions):
+            if not alive[which]:
+                continue
+            given = copies[(number * len(functions) + which) % len(copies)]
+            try:
+                began = clock()
+                function(*given)
+                taken[which].append(clock() - began)
+            except _ERRORS:
+                alive[which], taken[which] = False, []
+        number += 1
+    # The first calls also load the code.
+    return [seconds[2:] for seconds in taken]
+
+
+def _copies(arguments: list[Any], least_bytes: int) -> list[list[Any]]:
+    """As many copies of the arguments as take so many bytes, two at least."""
+    first = [_random(info) for info in arguments]
+    size = sum(int(np.prod(t.shape, dtype=np.int64)) * np.dtype(str(t.dtype)).itemsize for t in first)
+    count = min(_MOST_COPIES, max(2, -(-least_bytes // max(1, size))))
+    return [first, *([_random(info) for info in arguments] for _ in range(count - 1))]
 
 
 def _measure(builder: Any, runner: Any, module: Any, target: Any, arguments: list[Any]) -> Callable[[], list[float]]:

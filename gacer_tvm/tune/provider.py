@@ -14,6 +14,7 @@ from ..kernels.library import Provider
 from ..kernels.request import GENERATION
 from ..kernels.rules.base import NotApplicable
 from .records import FAILED, FILES, KernelNote, open_database, read_notes, workload_key, workload_module
+from .shares import shares
 
 __all__ = ["DatabaseProvider", "is_database", "providers"]
 
@@ -59,12 +60,14 @@ def is_database(path: Path) -> bool:
 
 
 class DatabaseProvider:
-    """Schedules from a MetaSchedule database; kernels whose default was measured to be faster are left to the rules.
+    """Schedules from tuning; kernels whose default was measured to be faster are left to the rules.
+
+    For a share of the cores its own records count where they were compared with the default there, else the whole machine's.
 
     Parameters
     ----------
     folder
-        The database, as `gacer_tvm.tune` writes it.
+        As `gacer_tvm.tune` writes it.
 
     Raises
     ------
@@ -74,17 +77,44 @@ class DatabaseProvider:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._databases = {
+            cores: _Database(path, folder.name if cores is None else f"{folder.name}/{path.name}")
+            for cores, path in shares(folder).items()
+        }
+
+    def __call__(self, func: Any, target: Any, cores: int | None = None) -> tuple[Any, str] | None:
+        """The best schedule of `func` for so many cores and where it is from; None where there is none, or none that pays."""
+        return self._of(func, cores)(func, target)
+
+    def refusals(self, func: Any, target: Any, cores: int | None = None) -> tuple[tuple[str, str], ...]:
+        """Why records of this kernel are not used: (record, reason) each."""
+        return self._of(func, cores).refusals(func, target)
+
+    def _of(self, func: Any, cores: int | None) -> _Database:
+        own = self._databases.get(cores)
+        return own if own is not None and own.settled(func) else self._databases[None]
+
+
+class _Database:
+    """The records for one share of the machine."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name = name
         self._database = open_database(folder)
         self._notes, _ = read_notes(folder)
 
+    def settled(self, func: Any) -> bool:
+        """Whether the best of the records was timed in turns with the default."""
+        note = self._notes.get(workload_key(func))
+        return note is not None and note.default is not None and note.tuned is not None
+
     def __call__(self, func: Any, target: Any) -> tuple[Any, str] | None:
-        """The best schedule of `func` and where it is from; None where there is none, or none that pays."""
         note = self._notes.get(workload_key(func))
         if note is not None and not note.pays:
             return None
         if note is not None and note.tiling and note.generation == GENERATION:
             with contextlib.suppress(NotApplicable):
-                return rules.retiled(func, target, note.cores or 1, note.tiling), f"tuned tiling: {self.folder.name}"
+                return rules.retiled(func, target, note.cores or 1, note.tiling), f"tuned tiling: {self.name}"
         if _unsettled(note):
             return None
         record, seconds = self._best(func, target)
@@ -93,13 +123,12 @@ class DatabaseProvider:
         schedule = s_tir.Schedule(record.workload.mod)
         with target:
             record.trace.apply_to_schedule(schedule, remove_postproc=False)
-        return schedule.mod["main"].with_attr("tirx.is_scheduled", True), f"tuned: {self.folder.name}"
+        return schedule.mod["main"].with_attr("tirx.is_scheduled", True), f"tuned: {self.name}"
 
     def refusals(self, func: Any, target: Any) -> tuple[tuple[str, str], ...]:
-        """Why records of this kernel are not used: (record, reason) each."""
         record, seconds = self._best(func, target)
         note = self._notes.get(workload_key(func))
-        name = f"tuned: {self.folder.name}"
+        name = f"tuned: {self.name}"
         if record is None:
             return ()
         if not _for(record, target):

@@ -19,6 +19,7 @@ from typing import Any
 from .. import progress
 from .._tvm import tvm
 from ..cost import AnalyticPrior, Cost, Device, RecordedCost
+from ..cost.model import Row
 from ..errors import DeviceError, GraphError
 from ..executable.build import lower_tenants
 from ..executable.choose import measure_alone
@@ -30,7 +31,8 @@ from ..search import search
 from .kernel import KernelRun, Task
 from .measure import Here, Measurer, Remote
 from .provider import DatabaseProvider
-from .records import KernelNote, Records, repair, workload_key
+from .records import KernelNote, repair, workload_key
+from .shares import ShareRecords
 
 __all__ = ["TuneResult", "repair", "tune"]
 
@@ -114,12 +116,14 @@ def tune(
         Of the sampling and of the search. The same seed proposes the same trials as long as the timings of the
         earlier ones are the same; the first generation depends on no timing.
     cores
-        Cores that a kernel may use while it is timed (its share of the machine); all by default.
+        Cores that every kernel may use while it is timed. By default those that the schedule found grants its stream: what
+        runs beside others is tuned for its share of the machine, and `build` uses it where a stream has that share. The
+        records of a share lie in a folder of their own (`gacer_tvm.tune.shares`).
     longest
         Tune only so many kernels in each round, those with the largest share of the time.
     tracker, tracker_key
         ``"host:port"`` of a TVM RPC tracker and the key of its servers: trials run there, several at once, and kernels are
-        built here. The shares of the time are then predicted.
+        built here. The shares of the time are then predicted, and every kernel has a server to itself.
     search_seconds
         For each search of a schedule.
     measurer
@@ -139,19 +143,21 @@ def tune(
         raise DeviceError(
             f"tuning measures on the device itself, and {found.name} is not here; name a tracker whose servers have one"
         )
-    records = Records.open(work_dir)
-    share = cores or found.units
+    records = ShareRecords(work_dir, found.units)
     asked = {
-        "kernels": _signature(graph, library), "trials": trials, "rounds": rounds, "cores": share, "longest": longest
+        "kernels": _signature(graph, library), "trials": trials, "rounds": rounds, "cores": cores, "longest": longest
     }  # fmt: skip
-    earlier = next((r for r in records.runs if _covers(r, asked) and _complete(r, records, trials)), None)
-    notes = list(records.notices)
+    runs = records.whole.runs
+    earlier = next((r for r in runs if _covers(r, asked) and _complete(r, records, trials)), None)
+    notes = records.notices
     if earlier is not None:
         notes.append(f"nothing to do: every kernel has its {trials} trials, or no more of them would help")
         return _result(records, earlier["asked"], 0, notes)
     here = tracker is None and measurer is None
-    own = measurer or (Remote(tracker, tracker_key) if tracker else Here(share, _tvm_device(found)))
-    tuner = _Tuner(records, own, with_cores(library.target, share), share, trials, seed)
+    own = measurer or (Remote(tracker, tracker_key) if tracker else None)
+    measurers = _Measurers(own, _tvm_device(found))
+    tuner = _Tuner(records, measurers, library, trials, seed)
+    granted = cores or (None if here and found.kind == "cpu" else found.units)
     touched: dict[str, None] = {}
     finished = False
     with _interruption() as stop:
@@ -162,13 +168,13 @@ def tune(
                         graph,
                         library.target,
                         cores=library.cores,
-                        providers=(DatabaseProvider(records.folder),),
+                        providers=(DatabaseProvider(records.whole.folder),),
                         store=library.store,
                     )
-                tasks = _tasks(graph, library, found, here, seed, search_seconds)
+                tasks = _tasks(graph, library, found, here, seed, search_seconds, granted)
                 if longest is not None:
                     tasks = tasks[:longest]
-                touched.update(dict.fromkeys(t.key for t in tasks))
+                touched.update(dict.fromkeys(records.place(t.key, t.cores) for t in tasks))
                 tuner.run(tasks, stop)
                 if stop.is_set():
                     notes.append("interrupted; what was measured is kept, the next call goes on")
@@ -176,10 +182,9 @@ def tune(
             else:
                 finished = True
         finally:
-            own.close()
+            measurers.close()
             if finished:
-                records.runs = [r for r in records.runs if not _covers(asked, r)]
-                records.runs.append({**asked, "asked": list(touched)})
+                records.whole.runs = [r for r in runs if not _covers(asked, r)] + [{**asked, "asked": list(touched)}]
             records.save_notes()
     return _result(records, touched, tuner.measured, notes)
 
@@ -187,19 +192,19 @@ def tune(
 class _Tuner:
     """Tunes one set of tasks after another."""
 
-    def __init__(self, records: Records, measurer: Measurer, target: Any, cores: int, trials: int, seed: int) -> None:
-        self.records, self.measurer, self.target = records, measurer, target
-        self.cores, self.trials, self.seed = cores, trials, seed
+    def __init__(
+        self, records: ShareRecords, measurers: _Measurers, library: KernelLibrary, trials: int, seed: int
+    ) -> None:
+        self.records, self.measurers, self.trials, self.seed = records, measurers, trials, seed
+        self.target, self.default_cores = library.target, library.cores
         self.measured = 0
 
     def run(self, tasks: list[Task], stop: threading.Event) -> None:
         """Trials for each of `tasks`, a generation at a time, where a generation is spent on most seconds a round."""
-        runs = [
-            KernelRun(t, self.records, self.measurer, self.target, self.cores, self.seed, stop.is_set) for t in tasks
-        ]
+        runs = [self._of(task, stop) for task in tasks]
         open_ = [r for r in runs if not r.done(self.trials)]
         begun = [r for r in runs if r in open_ or r.note.tuned is None]
-        left = sum(self.trials - self.records.count(r.task.key) for r in open_)
+        left = sum(self.trials - self.records.of(r.task.cores).count(r.task.key) for r in open_)
         with progress.update("tuning", left) as task:
 
             def measured(steps: int, note: str) -> None:
@@ -219,46 +224,84 @@ class _Tuner:
                     run.close()
                 self.records.save_notes()
 
+    def _of(self, task: Task, stop: threading.Event) -> KernelRun:
+        return KernelRun(
+            task,
+            self.records.of(task.cores),
+            self.measurers.of(task.cores),
+            with_cores(self.target, task.cores),
+            self.default_cores,
+            self.seed,
+            stop.is_set,
+        )
+
+
+class _Measurers:
+    """One for each share of the machine, or one for all."""
+
+    def __init__(self, own: Measurer | None, device: Any) -> None:
+        self._own, self._device = own, device
+        self._of: dict[int, Measurer] = {}
+
+    def of(self, cores: int) -> Measurer:
+        if self._own is not None:
+            return self._own
+        if cores not in self._of:
+            self._of[cores] = Here(cores, self._device)
+        return self._of[cores]
+
+    def close(self) -> None:
+        for measurer in filter(None, (self._own, *self._of.values())):
+            measurer.close()
+
 
 def _tasks(
-    graph: MultiTenantGraph, library: KernelLibrary, device: Device, here: bool, seed: int, seconds: float
+    graph: MultiTenantGraph,
+    library: KernelLibrary,
+    device: Device,
+    here: bool,
+    seed: int,
+    seconds: float,
+    granted: int | None,
 ) -> list[Task]:
-    """The kernels that matter now, the one that takes most of a round first: whole operators and the search's chunks."""
-    cost: Cost = AnalyticPrior()
-    whole = [(op.index, graph.tenants[op.tenant].batch, device.units) for op in graph.operators]
-    if here:
-        alone = measure_alone(graph, library, device)
-        cost = RecordedCost(alone)
-        taken = {row: alone[row] for row in whole}
-    else:
-        estimates = cost.estimate(graph, device, whole)
-        taken = dict(zip(whole, (float(s) for s in estimates.seconds)))
+    """The kernels that matter now, the one that takes most of a round first: whole operators and the search's chunks.
+
+    Each on the cores `granted`, or those that the schedule grants the stream that runs it.
+    """
+    cost: Cost = RecordedCost(measure_alone(graph, library, device)) if here else AnalyticPrior()
     best = search(graph, device, cost, seed=seed, time_budget_s=seconds, top=1).best
-    found: dict[str, Task] = {}
-    wanted = [(operator, items, taken[operator, items, device.units]) for operator, items, _ in whole]
+    wanted: dict[Row, float] = {}
     for launch in lower(best, graph).launches:
         batch = graph.tenants[graph.operators[launch.operator].tenant].batch
+        share = granted or min(launch.cores or device.units, device.units)
+        # A whole operator counts once, however many chunks the schedule has it in.
+        wanted[launch.operator, batch, share] = 1.0
         if launch.items != batch:
-            share = taken[launch.operator, batch, device.units] * launch.items / batch
-            wanted.append((launch.operator, launch.items, share))
-    for index, items, share in wanted:
+            wanted[launch.operator, launch.items, share] = wanted.get((launch.operator, launch.items, share), 0.0) + 1.0
+    taken = cost.estimate(graph, device, list(wanted)).seconds.tolist()
+    found: dict[tuple[str, int], Task] = {}
+    for ((index, items, cores), times), once in zip(wanted.items(), taken, strict=True):
         operator = graph.operators[index]
         tenant = graph.tenants[operator.tenant]
         func = library.request(index, items).func
+        share = cores or device.units
         key = workload_key(func)
         name = operator.name + (f" [{items} of {tenant.batch}]" if items != tenant.batch else "")
-        held = found.get(key)
-        found[key] = Task(key, held.name if held else name, func, share + (held.seconds if held else 0.0))
-    return sorted(found.values(), key=lambda t: (-t.seconds, t.key))
+        if device.kind == "cpu" and share != device.units:
+            name += f" on {share} of {device.units} cores"
+        held = found.get((key, share))
+        seconds = times * once + (held.seconds if held else 0.0)
+        found[key, share] = Task(key, held.name if held else name, func, seconds, share)
+    return sorted(found.values(), key=lambda t: (-t.seconds, t.key, t.cores))
 
 
-def _result(records: Records, keys: Any, trials: int, notes: list[str]) -> TuneResult:
-    held = {records.kernels[k].name: k for k in keys if k in records.kernels}
+def _result(records: ShareRecords, places: Any, trials: int, notes: list[str]) -> TuneResult:
+    known = records.known(places)
     return TuneResult(
-        records.folder,
-        {name: records.count(key) for name, key in held.items()},
+        records.whole.folder,
+        {note.name: count for note, count in known},
         trials,
-        {name: records.kernels[key] for name, key in held.items()},
+        {note.name: note for note, _ in known},
         tuple(notes),
     )
 
@@ -279,9 +322,9 @@ def _covers(run: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     )
 
 
-def _complete(run: Mapping[str, Any], records: Records, trials: int) -> bool:
+def _complete(run: Mapping[str, Any], records: ShareRecords, trials: int) -> bool:
     """Whether the records that a finished run made are still there."""
-    return all(records.enough(k, trials) for k in run["asked"])
+    return all(records.enough(place, trials) for place in run["asked"])
 
 
 def with_cores(target: Any, cores: int) -> Any:

@@ -262,6 +262,14 @@ def test_friction_between_operators_is_symmetric_and_reaches_the_simulator(model
     assert Simulator(graph, model.device, Rough(model)).score(schedule).makespan > smooth
 
 
+def test_a_model_tells_makespans_apart_the_better_the_more_kernels_share_them(model: LearnedModel) -> None:
+    group, cost = model.card.scores["group"]["learned"].mape, LearnedCost(model)
+    one, many = (random_graph(3, tenants=1, operators=n, batch=4) for n in (1, 40))
+    alone = cost.resolution(one, model.device)
+    assert alone == pytest.approx(np.sqrt(2 * model.error**2 + group**2))
+    assert group < cost.resolution(many, model.device) < alone
+
+
 def test_measured_times_stand_and_the_friction_is_the_models(model: LearnedModel) -> None:
     graph = random_graph(4, tenants=2, operators=8)
     learned = LearnedCost(model)

@@ -207,7 +207,7 @@ def test_a_kernel_that_several_operators_share_is_one_row_of_its_mean(lowered, t
     recorder = Recorder(tmp_path / "d", graph, library, device)
     batch = graph.tenants[0].batch
     recorder.alone({(0, batch, 1): [1e-4, 2e-4, 3e-4]})
-    recorder.library = SimpleNamespace(key=lambda operator, items: "0123456789abcdef", counts=library.counts)
+    recorder.library = SimpleNamespace(key=lambda operator, items, cores: "0123456789abcdef", counts=library.counts)
     recorder.alone({(0, batch, 1): [1e-4, 2e-4, 3e-4], (1, batch, 1): [3e-4, 2e-4, 1e-4]})
     first, second = read_rows(tmp_path / "d").alone
     # Deciles and quartile of three rounds, half-way values interpolated.

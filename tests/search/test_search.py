@@ -399,3 +399,42 @@ def test_starts_with_waits_go_through_the_reference() -> None:
         result = search(graph, GPU, start=[start], strategy="gacer", time_budget_s=None, evaluations=1500)
         for ranked in result.ranked:
             check(ranked.schedule, graph)
+
+
+class Doubtful(AnalyticPrior):
+    """The prior with an error that it knows."""
+
+    def __init__(self, error: float) -> None:
+        super().__init__()
+        self.error = error
+
+    def resolution(self, graph, device) -> float:  # type: ignore[no-untyped-def]
+        return self.error
+
+
+@pytest.mark.parametrize("objective", ["makespan", "mean_latency"])
+def test_a_plain_way_is_preferred_to_a_gain_that_the_model_cannot_tell(objective: str) -> None:
+    graph = random_graph(5, tenants=3, operators=8, batch=8)
+    goal = Objective(objective)
+    sure = search(graph, GPU, AnalyticPrior(), objective=objective, **QUICK)
+    ways = [make.sequential(graph, GPU.name), make.parallel(graph, GPU.name, GPU.cores)]
+    plain = min(ways, key=lambda way: goal.key(simulate(way, graph, GPU, AnalyticPrior()).score))
+    gain = goal.seconds(simulate(plain, graph, GPU, AnalyticPrior()).score) / sure.seconds - 1
+    assert gain > 0.02
+
+    doubted = search(graph, GPU, Doubtful(gain * 1.01), objective=objective, **QUICK)
+    assert doubted.best.replace(provenance=plain.provenance) == plain
+    assert doubted.ranked[1].schedule == sure.best and doubted.resolution == gain * 1.01
+    assert f"preferred to a schedule predicted at {sure.ranked[0].score.makespan * 1e3:.3f} ms" in doubted.as_text()
+
+    trusted = search(graph, GPU, Doubtful(gain * 0.99), objective=objective, **QUICK)
+    assert trusted.best == sure.best and "preferred" not in trusted.as_text()
+
+
+def test_latency_limits_come_before_what_a_model_cannot_tell() -> None:
+    graph = random_graph(5, tenants=3, operators=8, batch=8)
+    sure = search(graph, GPU, AnalyticPrior(), **QUICK)
+    limits = {"slo_ms": {t.name: 1.001e3 * s for t, s in zip(graph.tenants, sure.score.latencies)}}
+    found = search(graph, GPU, Doubtful(10.0), objective=limits, start=[sure.best], **QUICK)
+    for latency, limit in zip(found.score.latencies, limits["slo_ms"].values()):
+        assert latency * 1e3 <= limit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -53,6 +53,9 @@ class Told:
         self.asked.append(text)
         found = self.seconds(text)
         return lambda: found
+
+    def in_turns(self, modules: Sequence[Any], target: Any, arguments: list[Any]) -> list[list[float]]:
+        return [self.submit(module, target, arguments)() for module in modules]
 
     def close(self) -> None:
         self.closed = True

@@ -185,7 +185,7 @@ def test_chunks_of_tuned_kernels_are_their_rows(tmp_path: Path) -> None:
     part = library.request(0, 3)
     records = Records.open(tmp_path)
     run = KernelRun(
-        Task(workload_key(part.func), "a", part.func, 1.0),
+        Task(workload_key(part.func), "a", part.func, 1.0, 2),
         records,
         Told(),
         with_cores(library.target, 2),
