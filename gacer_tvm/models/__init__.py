@@ -6,6 +6,6 @@ They are PyTorch modules (torchvision's, and a small LSTM and BERT encoder of ou
 
 from __future__ import annotations
 
-from .zoo import MODELS, SETS, tenant, torch_model
+from .zoo import MODELS, MORE_MODELS, SETS, tenant, torch_model
 
-__all__ = ["MODELS", "SETS", "tenant", "torch_model"]
+__all__ = ["MODELS", "MORE_MODELS", "SETS", "tenant", "torch_model"]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..errors import TenantError
 
-__all__ = ["MODELS", "SETS", "tenant", "torch_model"]
+__all__ = ["MODELS", "MORE_MODELS", "SETS", "tenant", "torch_model"]
 
 
 class _Vision(NamedTuple):
@@ -27,10 +27,24 @@ _VISION = {
     "densenet121": _Vision("densenet121", 32),
     "vit_b_16": _Vision("vit_b_16", 16, 16),
 }
+_MORE_VISION = {
+    "convnext_tiny": _Vision("convnext_tiny", 32),
+    "efficientnet_b0": _Vision("efficientnet_b0", 32),
+    "googlenet": _Vision("googlenet", 32),
+    "mnasnet": _Vision("mnasnet1_0", 32),
+    "mobilenet_v2": _Vision("mobilenet_v2", 32),
+    "regnet_x_400mf": _Vision("regnet_x_400mf", 32),
+    "regnet_y_400mf": _Vision("regnet_y_400mf", 32),
+    "resnext50": _Vision("resnext50_32x4d", 32),
+    "shufflenet_v2": _Vision("shufflenet_v2_x1_0", 32),
+    "wide_resnet50": _Vision("wide_resnet50_2", 32),
+}
 _SEQUENCE = ("lstm", "bert")
 
-#: Every model that `torch_model` makes.
+#: The models that are tested and benchmarked.
 MODELS: tuple[str, ...] = (*_VISION, *_SEQUENCE)
+#: More networks of other designs, for measuring kernels.
+MORE_MODELS: tuple[str, ...] = tuple(_MORE_VISION)
 
 #: Sets of models that share a device in the benchmarks; the first three as in GACER (arXiv 2304.11745).
 SETS: dict[str, tuple[str, ...]] = {
@@ -49,7 +63,7 @@ def torch_model(
     Parameters
     ----------
     name
-        One of `MODELS`.
+        One of `MODELS` or `MORE_MODELS`.
     batch
         Batch size of the example inputs.
     image_size
@@ -74,8 +88,8 @@ def torch_model(
         When PyTorch or torchvision is missing, the name is unknown, or the image is too small.
     """
     torch = _torch()
-    if name not in MODELS:
-        raise TenantError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
+    if name not in (*MODELS, *MORE_MODELS):
+        raise TenantError(f"there is no model {name!r}; expected one of {', '.join((*MODELS, *MORE_MODELS))}")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         if name in _SEQUENCE:
@@ -107,13 +121,14 @@ def _torch() -> Any:
 
 
 def _vision(torch: Any, name: str, batch: int, size: int) -> tuple[Any, tuple[Any, ...]]:
-    entry = _VISION[name]
+    entry = (_VISION | _MORE_VISION)[name]
     if size < entry.smallest or size % entry.multiple:
         rule = f"at least {entry.smallest}" + (f" and a multiple of {entry.multiple}" if entry.multiple > 1 else "")
         raise TenantError(f"{name}: expected image_size {rule}, found {size}")
     from .vision import construct, settle
 
-    options = {"image_size": size} if name == "vit_b_16" else {}
+    # GoogLeNet's further outputs are for training only.
+    options = {"vit_b_16": {"image_size": size}, "googlenet": {"aux_logits": False, "init_weights": False}}.get(name, {})
     module = construct(torch, entry.constructor, **options)
     settle(torch, module, size)
     return module.eval(), (torch.randn(batch, 3, size, size),)

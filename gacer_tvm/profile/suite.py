@@ -31,10 +31,29 @@ SUITE: Mapping[str, Sequence[Spec]] = {
         name: tuple((f"drawn{30 + 3 * n + k}", batch, 0) for k, batch in enumerate((4, 2, 4)))
         for n, name in enumerate("stuvwx")
     },
+    # At the sizes that are served.
+    "A": (("resnet18", 4, 224), ("squeezenet", 4, 224), ("lstm", 2, 0)),
+    "B": (("mobilenet_v3", 4, 224), ("bert", 1, 0), ("dqn", 4, 168)),
+    "C": (("alexnet", 4, 224), ("mobilenet", 4, 224), ("mlp", 3, 0)),
+    "D": (("resnet50", 2, 224), ("dcgan", 3, 0), ("mobilenet_v3", 2, 320)),
+    "E": (("densenet121", 2, 224), ("squeezenet", 2, 320), ("dqn", 2, 168)),
+    "F": (("inception_v3", 1, 299), ("mobilenet", 2, 320), ("dcgan", 1, 0)),
+    "G": (("vit_b_16", 1, 224), ("resnet18", 2, 320), ("mlp", 2, 0)),
+    "H": (("resnet101", 1, 224), ("squeezenet", 1, 512), ("bert", 3, 0)),
+    "I": (("vgg16", 1, 224), ("mobilenet_v3", 4, 160), ("alexnet", 2, 320)),
+    "J": (("densenet121", 1, 320), ("mobilenet", 4, 160), ("resnet50", 4, 128)),
+    "K": (("mobilenet_v2", 4, 224), ("googlenet", 2, 224)),
+    "L": (("efficientnet_b0", 2, 224), ("shufflenet_v2", 4, 224)),
+    "M": (("mnasnet", 4, 224), ("regnet_x_400mf", 4, 224)),
+    "N": (("regnet_y_400mf", 2, 224), ("resnext50", 1, 224)),
+    "O": (("convnext_tiny", 1, 224), ("wide_resnet50", 1, 224)),
+    "P": (("efficientnet_b0", 4, 96), ("googlenet", 4, 96), ("mobilenet_v2", 2, 64)),
+    "Q": (("shufflenet_v2", 2, 96), ("mnasnet", 2, 64), ("convnext_tiny", 2, 64)),
+    "R": (("regnet_y_400mf", 4, 64), ("regnet_x_400mf", 2, 96), ("resnext50", 2, 64)),
 }
 """Set name to its members."""
 
-_IMAGE = {"squeezenet": 3, "mobilenet": 3, "dqn": 4}
+_IMAGE = {"squeezenet": 3, "mobilenet": 3, "dqn": 4, "inception_v3": 3}
 
 
 def suite_tenants(name: str) -> tuple[dict[str, Any], list[str]]:
@@ -46,9 +65,9 @@ def suite_tenants(name: str) -> tuple[dict[str, Any], list[str]]:
 
 def _tenant(architecture: str, batch: int, size: int) -> Any:
     from ..frontend import Tenant
-    from ..models import MODELS, tenant
+    from ..models import MODELS, MORE_MODELS, tenant
 
-    if architecture in MODELS:
+    if architecture in (*MODELS, *MORE_MODELS):
         return tenant(architecture, batch, size or None)
     if architecture.startswith("drawn"):
         from .drawn import drawn_workload

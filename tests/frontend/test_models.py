@@ -16,6 +16,7 @@ from .running import largest_error, operators, run
 
 SIZES = {"alexnet": 64, "vgg16": 32, "resnet18": 32, "resnet50": 32, "resnet101": 32, "mobilenet_v3": 32, "densenet121": 32}
 # These take more than twenty seconds to compile and run.
+MORE = ("convnext_tiny", "efficientnet_b0", "googlenet", "shufflenet_v2")
 SLOW = {"vgg16", "resnet101", "densenet121", "mobilenet_v3"}
 
 needs_torch = pytest.mark.skipif(
@@ -26,12 +27,16 @@ needs_torch = pytest.mark.skipif(
 @needs_torch
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in models.MODELS]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW or name in MORE else ())
+        for name in (*models.MODELS, *MORE)
+    ],
 )
 def test_benchmark_model(name):
     import torch
 
-    size = {"vit_b_16": 32, **SIZES}.get(name)
+    size = {"vit_b_16": 32, **SIZES, **dict.fromkeys(MORE, 64)}.get(name)
     config = {"lstm": {"steps": 4, "hidden": 32, "width": 16}, "bert": {"layers": 2, "hidden": 64}}.get(name, {})
     module, inputs = models.torch_model(name, 2, size, **config)
     tenant = Tenant.of(torch.export.export(module, inputs), name)
