@@ -12,6 +12,9 @@ from .. import progress
 
 __all__ = ["Quantiles", "interleave"]
 
+# Seconds of untimed calls, one at the least, before one that is timed.
+_SETTLED = 0.01
+
 
 @dataclass(frozen=True)
 class Quantiles:
@@ -49,7 +52,10 @@ def interleave(
     budget_seconds: float | None = None,
     task: str = "measuring",
 ) -> dict[str, Quantiles]:
-    """Call every side in turn, `repeats` times over, so that a drift of the machine hits all of them alike.
+    """Time every side in turn, `repeats` times over, so that a drift of the machine hits all of them alike.
+
+    Each call that is timed follows untimed ones of the same side: what runs round after round is to be measured, not the
+    change from one side to the other.
 
     Parameters
     ----------
@@ -74,6 +80,11 @@ def interleave(
             # Whoever runs right after a heavy side inherits its caches: turn the order round every time.
             names = list(sides) if turn % 2 == 0 else list(sides)[::-1]
             for name in names:
+                # The one before it left other data in the caches, and threads that still wait for work on the cores.
+                until = time.perf_counter() + _SETTLED
+                sides[name]()
+                while time.perf_counter() < until:
+                    sides[name]()
                 start = time.perf_counter()
                 sides[name]()
                 timings[name].append(time.perf_counter() - start)
