@@ -13,7 +13,7 @@ from .. import progress
 __all__ = ["Quantiles", "interleave"]
 
 # Seconds of untimed calls, one at the least, before one that is timed.
-_SETTLED = 0.01
+_SETTLED = 0.004
 
 
 @dataclass(frozen=True)
