@@ -1,7 +1,7 @@
 """What tuning is worth for an executable: ``python -m gacer_tvm.bench.tuned --trials 64``.
 
-Two small tenants (MobileNetV3 and MobileNetV2 on images of 64 x 64) are built untuned, tuned from nothing with each seed, and
-built again: run in turn, beside each other, and under GACER's schedule. All of these executables take turns. Tuning once more
+Two small tenants (MobileNetV3 and PP-OCRv4's detector) are built untuned, tuned from nothing with each seed, and built again:
+run in turn, beside each other, and under GACER's schedule. All of these executables take turns. Tuning once more
 with the same budget must do nothing.
 """
 
@@ -17,19 +17,19 @@ from typing import Any
 from ..executable.build import assemble, lower_tenants
 from ..executable.measure import interleave
 from ..frontend import Tenant
-from ..models import tenant
 from ..profile.exchange import Exchange
 from ..tune.tune import tune
 from .conditions import conditions
+from .kernel_models import load
 
 __all__ = ["main", "small_tenants"]
 
 WAYS = ("sequential", "parallel", "auto")
 
 
-def small_tenants(batch: int = 4) -> dict[str, Tenant]:
+def small_tenants(batch: int = 1) -> dict[str, Tenant]:
     """The two tenants."""
-    return {name: tenant(name, batch, 64) for name in ("mobilenet_v3", "mobilenet_v2")}
+    return {name: load(name, batch)[0] for name in ("mobilenet_v3", "ppocr_det")}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
