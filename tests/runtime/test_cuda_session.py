@@ -349,8 +349,8 @@ def test_kernels_without_code_are_refused() -> None:
         def ensure(self, wanted: Any) -> int:
             return 0
 
-        def get(self, operator: int, items: int) -> Any:
-            return changed(lending_library().get(operator, items), call=None)
+        def get(self, operator: int, items: int, cores: int | None = None) -> Any:
+            return changed(lending_library().get(operator, items, cores), call=None)
 
     with pytest.raises(DeviceError, match="without a CUDA device"):
         CudaSession(two_tenants(), plan_of("parallel"), Sourceless(), driver=SimulatedDevice())  # type: ignore[arg-type]
