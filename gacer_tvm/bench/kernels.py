@@ -27,6 +27,7 @@ from ..cost.device import Device
 from ..cost.near import best_rate, is_near
 from ..errors import GacerError
 from ..executable.build import lower_tenants
+from ..executable.measure import settled_seconds
 from ..executable.session import open_session
 from ..plan import lower
 from ..profile.exchange import Exchange
@@ -162,17 +163,7 @@ def _in_turns(
     for _ in range(_PATIENCE * repeats):
         if exchange is not None:
             rates.append(exchange.rate() / 1e9)
-        turn = []
-        for call in (first, second):
-            # The other's threads still wait for work in a loop, on the same cores.
-            until = time.perf_counter() + _SETTLED
-            call()
-            while time.perf_counter() < until:
-                call()
-            start = time.perf_counter()
-            call()
-            turn.append(time.perf_counter() - start)
-        turns.append((turn[0], turn[1]))
+        turns.append((settled_seconds(first, _SETTLED), settled_seconds(second, _SETTLED)))
         kept += exchange is None or is_near(rates[-1], best_rate(rates))
         if kept >= repeats:
             break

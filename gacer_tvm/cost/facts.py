@@ -18,7 +18,7 @@ from ..graph.model import MultiTenantGraph, Operator
 if TYPE_CHECKING:
     from ..kernels.counts import Counts
 
-__all__ = ["Facts", "KernelCounts", "facts_of", "facts_on", "graph_facts"]
+__all__ = ["Facts", "KernelCounts", "ShareFacts", "facts_of", "facts_on", "graph_facts"]
 
 KernelCounts = Callable[[int, "int | None"], "Counts | None"]
 """What the kernel of (operator, cores) executes at the whole batch; the same object for the same kernel. Cores None: all."""
@@ -171,6 +171,23 @@ def facts_on(
             found[at] = msgspec.structs.replace(known, **_counted(own))
         result.append(found[at])
     return tuple(result)
+
+
+class ShareFacts:
+    """Facts of a graph's operators for each number of cores that is asked for, each worked out once."""
+
+    def __init__(self, graph: MultiTenantGraph, counts: KernelCounts | None = None) -> None:
+        self._graph, self._counts = graph, counts
+        self._whole = graph_facts(graph, counts)
+        self._on: dict[int, tuple[Facts, ...]] = {}
+
+    def on(self, cores: int | None) -> tuple[Facts, ...]:
+        """Of the kernels that run on so many cores; None or 0: on all."""
+        if not cores:
+            return self._whole
+        if cores not in self._on:
+            self._on[cores] = facts_on(self._graph, self._whole, self._counts, cores)
+        return self._on[cores]
 
 
 def facts_of(graph: MultiTenantGraph, operator: Operator, counts: Counts | None = None) -> Facts:

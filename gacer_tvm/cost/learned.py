@@ -18,7 +18,7 @@ from ..errors import DeviceError, LogError
 from ..graph.model import MultiTenantGraph
 from .base import PRICED, Base
 from .device import Device
-from .facts import Facts, KernelCounts, facts_on, graph_facts
+from .facts import Facts, KernelCounts, ShareFacts
 from .features import (
     ALONE_NAMES,
     GROUP_NAMES,
@@ -323,8 +323,7 @@ class LearnedCost:
         group = card.scores["group"]["learned"].mape
         self.name = f"learned:{self.model.hash}, held-out error {self.model.error:.0%} a kernel, {group:.0%} a group"
         self.sources: Counter[str] = Counter()
-        self._graph: MultiTenantGraph | None = None
-        self._facts: dict[int, tuple[Facts, ...]] = {}
+        self._facts: tuple[MultiTenantGraph, ShareFacts] | None = None
         self._away: tuple[Distances, ...] = ()
 
     def estimate(self, graph: MultiTenantGraph, device: Device, rows: Sequence[Row]) -> Estimates:
@@ -418,12 +417,10 @@ class LearnedCost:
         return own
 
     def _facts_of(self, graph: MultiTenantGraph, cores: int) -> tuple[Facts, ...]:
-        if self._graph is not graph:
-            self._graph, self._away = graph, distances(graph)
-            self._facts = {0: graph_facts(graph, self._counts)}
-        if cores not in self._facts:
-            self._facts[cores] = facts_on(graph, self._facts[0], self._counts, cores)
-        return self._facts[cores]
+        if self._facts is None or self._facts[0] is not graph:
+            self._facts = graph, ShareFacts(graph, self._counts)
+            self._away = distances(graph)
+        return self._facts[1].on(cores)
 
 
 class MeasuredAndLearned(RecordedCost):

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import progress
 
-__all__ = ["Quantiles", "interleave"]
+__all__ = ["Quantiles", "interleave", "settled_seconds"]
 
 # Seconds of untimed calls, one at the least, before one that is timed.
 _SETTLED = 0.004
@@ -42,6 +42,20 @@ class Quantiles:
             f"median {self.median * 1e3:.3f} ms, p10 {self.at(0.1) * 1e3:.3f}, p90 {self.at(0.9) * 1e3:.3f} "
             f"({len(self.seconds)} rounds)"
         )
+
+
+def settled_seconds(call: Callable[[], object], settled: float) -> float:
+    """Seconds of a call after untimed ones, one at the least, that take `settled` seconds together.
+
+    Whoever ran before left other data in the caches, and threads that still wait in a loop for work, on the same cores.
+    """
+    until = time.perf_counter() + settled
+    call()
+    while time.perf_counter() < until:
+        call()
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def interleave(
@@ -80,13 +94,6 @@ def interleave(
             # Whoever runs right after a heavy side inherits its caches: turn the order round every time.
             names = list(sides) if turn % 2 == 0 else list(sides)[::-1]
             for name in names:
-                # The one before it left other data in the caches, and threads that still wait for work on the cores.
-                until = time.perf_counter() + _SETTLED
-                sides[name]()
-                while time.perf_counter() < until:
-                    sides[name]()
-                start = time.perf_counter()
-                sides[name]()
-                timings[name].append(time.perf_counter() - start)
+                timings[name].append(settled_seconds(sides[name], _SETTLED))
                 bar.advance(note=name)
     return {name: Quantiles(tuple(values)) for name, values in timings.items()}

@@ -19,7 +19,7 @@ import numpy as np
 from .. import __version__
 from .._tvm import tvm
 from ..cost import AnalyticPrior, Device
-from ..cost.facts import Facts, facts_on, graph_facts
+from ..cost.facts import ShareFacts
 from ..cost.footprint import distances, mean_distance
 from ..cost.host import processor
 from ..cost.learned import LearnedCost, MeasuredAndLearned, find_model
@@ -131,11 +131,7 @@ class Recorder:
 
         Operators that share a kernel make one row: the mean of its calls in each round.
         """
-        whole = graph_facts(self.graph, self.library.counts)
-        facts: dict[int | None, tuple[Facts, ...]] = {
-            cores: whole if cores is None else facts_on(self.graph, whole, self.library.counts, cores)
-            for cores in {cores for _, _, cores in seconds}
-        }
+        facts = ShareFacts(self.graph, self.library.counts)
         rows: list[Row] = []
         calls: dict[tuple[str, int, int], list[tuple[int, Sequence[float]]]] = {}
         for (operator, items, cores), found in seconds.items():
@@ -143,7 +139,7 @@ class Recorder:
             key = kernel_key(self.library, operator, tenant.batch, cores)
             if (key, tenant.name) not in self._written:
                 self._written.add((key, tenant.name))
-                rows.append(Kernel(key, tenant.name, facts[cores][operator]))
+                rows.append(Kernel(key, tenant.name, facts.on(cores)[operator]))
             # Rows of devices without core budgets say 0.
             calls.setdefault((key, items, (cores or 0) if self.device.kind == "cpu" else 0), []).append((operator, found))
         for at, several in calls.items():

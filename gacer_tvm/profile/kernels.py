@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..cost.facts import Facts, facts_on, graph_facts
+from ..cost.facts import ShareFacts
 from ..cost.footprint import Distances, distances, mean_distance
 from ..cost.rows import Data, Failure, Kernel, Writer, kernel_key
 from ..errors import GacerError
@@ -44,9 +44,7 @@ class Kernels:
         self.graph, self.library, self.writer, self.session = graph, library, writer, session
         self._distances = distances(graph)
         self.failures = 0
-        self._models = models
-        self._whole = graph_facts(graph, library.counts)
-        self._facts: dict[int, tuple[Facts, ...]] = {}
+        self._models, self._facts = models, ShareFacts(graph, library.counts)
         self._bad = {(r.k, r.i) for r in known.failures}
         self._written = {(k, m) for k, owners in known.owners.items() for m in owners}
         self._told = dict(known.kernels)
@@ -56,9 +54,7 @@ class Kernels:
         found = self.graph.operators[operator]
         key = kernel_key(self.library, operator, self.graph.tenants[found.tenant].batch, cores)
         model = self._models[found.tenant]
-        if cores not in self._facts:
-            self._facts[cores] = facts_on(self.graph, self._whole, self.library.counts, cores)
-        facts = self._facts[cores][operator]
+        facts = self._facts.on(cores)[operator]
         # The last facts of a file count: a file of an earlier version, which counted otherwise, learns the new ones.
         if (key, model) not in self._written or self._told.get(key, facts) != facts:
             self._written.add((key, model))

@@ -19,7 +19,6 @@ from typing import Any
 from .. import progress
 from .._tvm import tvm
 from ..cost import AnalyticPrior, Cost, Device, RecordedCost
-from ..cost.model import Row
 from ..errors import DeviceError, GraphError
 from ..executable.build import lower_tenants
 from ..executable.choose import measure_alone
@@ -270,7 +269,7 @@ def _tasks(
     """
     cost: Cost = RecordedCost(measure_alone(graph, library, device)) if here else AnalyticPrior()
     best = search(graph, device, cost, seed=seed, time_budget_s=seconds, top=1).best
-    wanted: dict[Row, float] = {}
+    wanted: dict[tuple[int, int, int], float] = {}
     for launch in lower(best, graph).launches:
         batch = graph.tenants[graph.operators[launch.operator].tenant].batch
         share = granted or min(launch.cores or device.units, device.units)
@@ -280,11 +279,10 @@ def _tasks(
             wanted[launch.operator, launch.items, share] = wanted.get((launch.operator, launch.items, share), 0.0) + 1.0
     taken = cost.estimate(graph, device, list(wanted)).seconds.tolist()
     found: dict[tuple[str, int], Task] = {}
-    for ((index, items, cores), times), once in zip(wanted.items(), taken, strict=True):
+    for ((index, items, share), times), once in zip(wanted.items(), taken, strict=True):
         operator = graph.operators[index]
         tenant = graph.tenants[operator.tenant]
         func = library.request(index, items).func
-        share = cores or device.units
         key = workload_key(func)
         name = operator.name + (f" [{items} of {tenant.batch}]" if items != tenant.batch else "")
         if device.kind == "cpu" and share != device.units:
