@@ -210,8 +210,8 @@ def _complete_cuda(config: dict[str, Any], given: str) -> None:
                 f"target {given}: the architecture is not given, and this machine has no CUDA device to ask "
                 f"(see gacer-tvm doctor); {_HOW}"
             )
+        # The architecture only: what is compiled for it where there is no device serves where there is one.
         config["arch"] = found
-        config.setdefault("l2_cache_size_bytes", int(tvm.cuda(0).l2_cache_size_bytes or 0))
     if not _ARCH_FORM.fullmatch(str(config["arch"])):
         raise DeviceError(f"target {given}: expected an arch such as sm_90, found {config['arch']!r}")
     for key, value in _CUDA_LIMITS.items():
