@@ -9,11 +9,14 @@ from typing import Any
 from .._tvm import tvm, tvm_ffi
 from ..graph.tir_blocks import shape_of
 from .chunk import at_items
+from .target import is_cuda
 
 __all__ = ["KernelRequest", "request", "target_text"]
 
 # Raised whenever rules or rewrites change what is generated, so that stored kernels are not taken for new ones.
 GENERATION = 4
+# The same for CUDA's rules alone.
+_CUDA_GENERATION = 1
 _INCIDENTAL = ("global_symbol", "op_pattern")
 
 
@@ -72,7 +75,7 @@ def request(func: Any, outputs: int, batch: int, items: int, target: Any, cores:
         func, rows = at_items(func, outputs, batch, items)
     shapes = [(shape_of(p), str(p.ty.dtype)) for p in func.params]
     text = (
-        f"{GENERATION} {tvm.__version__} {target_text(target)} {cores} {tvm_ffi.structural_hash(func)} {shapes} "
+        f"{GENERATION}{f'.{_CUDA_GENERATION}' if is_cuda(target) else ''} {tvm.__version__} {target_text(target)} {cores} {tvm_ffi.structural_hash(func)} {shapes} "
         f"{rows if items != batch else ''} {batch if items != batch else ''}"
     )
     return KernelRequest(hashlib.sha256(text.encode()).hexdigest()[:24], func, rows, batch, items)

@@ -62,7 +62,8 @@ def compile_kernels(source: str) -> bytes:
             f'extern "C" const int {name}__count = {len(types)};\n'
         )
     # Dynamic shared memory has the size that the launch says; here it always has the most.
-    source = re.sub(r"extern __shared__ (?:alignas\(\d+\) )?(\w+) (\w+)\[\];", r"alignas(1024) static \1 \2[232448];", source)
+    dynamic = r"extern __shared__ (?:(?:alignas|__align__)\(\d+\) )?(\w+) (\w+)\[\];"
+    source = re.sub(dynamic, r"alignas(1024) static \1 \2[232448];", source)
     # g++ wants the alignment before the word that becomes `static`.
     source = re.sub(r"__shared__ (alignas\(\d+\)) ", r"\1 __shared__ ", source)
     text = '#include "emulated_device.h"\n' + source + "\n" + "".join(entries)

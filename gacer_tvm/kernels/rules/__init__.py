@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..._tvm import tir, tvm
-from . import cuda
+from . import cuda, cuda_own
 from .base import Machine, NotApplicable, Rule, Scheduled, machine
 from .fallback import as_written, plain
 from .rows import rows
@@ -56,7 +56,9 @@ def schedule(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> S
 
 
 def tilings(func: tir.PrimFunc, target: tvm.target.Target, cores: int = 1) -> list[str]:
-    """Tilings of a CPU kernel that the rule "tiled" makes, the default first, as text for `retiled`; a clock decides."""
+    """Tilings of a kernel that our own rules make, the default first, as text for `retiled`; a clock decides."""
+    if target.kind.name == "cuda":
+        return cuda_own.tilings(func)
     if target.kind.name != "llvm" or schedule(func, target, cores).rule != "tiled":
         return []
     try:
@@ -73,6 +75,10 @@ def retiled(func: tir.PrimFunc, target: tvm.target.Target, cores: int, tiling: s
     NotApplicable
         If the tiling is not one of this function's (or of this version's).
     """
+    if target.kind.name == "cuda":
+        made = cuda_own.apply(func, tiling)
+        cuda.check_bound(made, tiling)
+        return _like(func, made)
     try:
         return _like(func, tiled(func, machine(target, cores), _plan(tiling)))
     except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -80,7 +86,9 @@ def retiled(func: tir.PrimFunc, target: tvm.target.Target, cores: int, tiling: s
 
 
 def near(func: tir.PrimFunc, target: tvm.target.Target, cores: int, tiling: str) -> list[str]:
-    """Tilings one step away from one of `tilings` (or of `near`); some of them `retiled` will refuse."""
+    """Tilings one step away from one of `tilings` (or of `near`); some of them `retiled` will refuse. CUDA: none."""
+    if target.kind.name == "cuda":
+        return []
     return [_text(p) for p in _near(func, machine(target, cores), _plan(tiling))]
 
 
@@ -97,8 +105,15 @@ def _rules(target: tvm.target.Target, cores: int) -> list[tuple[str, Callable[[t
     if target.kind.name == "llvm":
         figures = machine(target, cores)
         return [(name, _on(rule, figures)) for name, rule in _CPU_RULES]
+    own = [(name, partial(_own, name)) for name in cuda_own.RULES]
     dlight = [(f"dlight.{name}", partial(cuda.apply, name, target=target)) for name in cuda.NAMES]
-    return [*dlight, ("threads", cuda.threads)]
+    return [*own, *dlight, ("threads", cuda.threads)]
+
+
+def _own(name: str, func: tir.PrimFunc) -> tir.PrimFunc:
+    made = cuda_own.default(name, func)
+    cuda.check_bound(made, name)
+    return made
 
 
 def _on(rule: Rule, figures: Machine) -> Callable[[tir.PrimFunc], tir.PrimFunc]:
