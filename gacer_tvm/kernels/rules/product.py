@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..._tvm import s_tir, tir, tvm, tvm_ffi
+from ..._tvm import s_tir, tir, tvm_ffi
 from .base import NotApplicable
 
 __all__ = ["Operand", "Product", "fold_epilogue", "inline_into", "only_reduction", "product"]

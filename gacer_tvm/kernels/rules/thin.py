@@ -40,7 +40,8 @@ class ThinTile:
 
 def thin_tiles() -> list[ThinTile]:
     """The tiles among which a measurement decides."""
-    return [ThinTile(32, 16), ThinTile(32, 8), ThinTile(32, 32), ThinTile(8, 32), ThinTile(4, 64), ThinTile(16, 16), ThinTile(64, 8)]
+    sizes = ((32, 16), (32, 8), (32, 32), (8, 32), (4, 64), (16, 16), (64, 8))
+    return [ThinTile(wide, shares) for wide, shares in sizes]
 
 
 def thin(func: tir.PrimFunc, tile: ThinTile) -> tir.PrimFunc:
