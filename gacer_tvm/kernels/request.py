@@ -74,8 +74,9 @@ def request(func: Any, outputs: int, batch: int, items: int, target: Any, cores:
     if items != batch:
         func, rows = at_items(func, outputs, batch, items)
     shapes = [(shape_of(p), str(p.ty.dtype)) for p in func.params]
+    generation = f"{GENERATION}.{_CUDA_GENERATION}" if is_cuda(target) else f"{GENERATION}"
     text = (
-        f"{GENERATION}{f'.{_CUDA_GENERATION}' if is_cuda(target) else ''} {tvm.__version__} {target_text(target)} {cores} {tvm_ffi.structural_hash(func)} {shapes} "
+        f"{generation} {tvm.__version__} {target_text(target)} {cores} {tvm_ffi.structural_hash(func)} {shapes} "
         f"{rows if items != batch else ''} {batch if items != batch else ''}"
     )
     return KernelRequest(hashlib.sha256(text.encode()).hexdigest()[:24], func, rows, batch, items)
