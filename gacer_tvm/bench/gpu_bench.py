@@ -19,6 +19,7 @@ from ..kernels.library import KernelLibrary
 from ..kernels.store import KernelStore
 from ..kernels.target import make_target
 from ..models import SETS
+from .gpu_turns import Turns
 
 __all__ = ["SMALL", "Bench", "Net", "gpu_bench", "plain_nets", "small_nets", "torch_inputs"]
 
@@ -67,6 +68,8 @@ class Bench:
         Most seconds for one search, and for one measurement of candidates.
     torch_timed
         Why PyTorch's ways cannot be timed beside ours; "" where they can.
+    turns
+        When the device is this unit's alone, and for how long in all.
     """
 
     target: Any
@@ -79,6 +82,7 @@ class Bench:
     providers: tuple[Any, ...] = field(default=())
     search_seconds: float = 20.0
     torch_timed: str = ""
+    turns: Turns = field(default_factory=Turns)
 
     def models(self, which: str, batch: int, dtype: str) -> list[Net]:
         """The models of a set in ``float32`` or ``float16``."""
@@ -121,6 +125,7 @@ def gpu_bench(
     *,
     rehearse: bool = False,
     torch_device: str | None = None,
+    turns: Turns | None = None,
 ) -> Bench:
     """The real place: the first CUDA device of this machine.
 
@@ -136,6 +141,8 @@ def gpu_bench(
         Two tiny models in place of the sets, and a moment for searches.
     torch_device
         Where PyTorch computes the reference answers: by default on the GPU, where it can.
+    turns
+        Entered already, where other units run at the same time.
 
     Raises
     ------
@@ -165,6 +172,7 @@ def gpu_bench(
         providers=providers(tuning_logs) if tuning_logs else (),
         search_seconds=1.0 if rehearse else 20.0,
         torch_timed=without,
+        turns=turns or Turns(),
     )
 
 

@@ -118,6 +118,7 @@ def _plans(
         return made
 
     def auto() -> Any:
+        # Whatever wins, its answers are checked: this measurement needs no turn on the device.
         budget = min(bench.search_seconds, seconds / 10)
         plan, session, _ = choose(
             graph, library, bench.device, here=True, search_seconds=budget, measure_seconds=budget

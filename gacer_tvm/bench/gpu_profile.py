@@ -84,7 +84,8 @@ def _alone(
     session = bench.open(graph, plan, library)
     try:
         bench.feed(session, graph, nets)
-        spans = np.array(session.timed_rounds(rounds))
+        with bench.turns.timed():
+            spans = np.array(session.timed_rounds(rounds))
     finally:
         session.close()
     seen: set[tuple[int, int]] = set()
@@ -112,8 +113,9 @@ def _round(
     session = bench.open(graph, plan, library)
     try:
         bench.feed(session, graph, nets)
-        spans = np.median(np.array(session.timed_rounds(rounds)), axis=0)
-        timed = interleave({"round": session.round}, repeats=2 * rounds, warmup=2)["round"]
+        with bench.turns.timed():
+            spans = np.median(np.array(session.timed_rounds(rounds)), axis=0)
+            timed = interleave({"round": session.round}, repeats=2 * rounds, warmup=2)["round"]
     finally:
         session.close()
     results.measurement(

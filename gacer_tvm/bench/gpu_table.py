@@ -43,23 +43,33 @@ def cell(
         side.compare(expected, TOLERANCE[dtype])
         if not side.rounds:
             raise GacerError(f"{which} in {dtype} at batch {batch}: no way runs; the lines of kind `failed` say why")
-        for turn in range(passes):
-            if turn and left() < 5:
-                break
-            budget = max(5.0, 0.5 * left() / (passes - turn))
-            timed = interleave(side.rounds, repeats=repeats, warmup=5, budget_seconds=budget)
-            for name, quantiles in timed.items():
-                results.add(unit, "timing", way=name, turn=turn, seconds=[round(s, 9) for s in quantiles.seconds])
-            if turn == 0:
-                side.compiled(left)
-        for name, session in side.profiled.items():
-            spans = np.median(np.array(session.timed_rounds(3)), axis=0)
-            results.add(unit, "spans", way=name, spans=[[round(float(a), 9), round(float(b), 9)] for a, b in spans])
+        with bench.turns.timed():
+            _pass(bench, results, unit, side, 0, passes, repeats, left())
+        side.compiled(left)
+        with bench.turns.timed():
+            for turn in range(1, passes):
+                if left() < 5:
+                    break
+                _pass(bench, results, unit, side, turn, passes, repeats, left())
+            for name, session in side.profiled.items():
+                spans = np.median(np.array(session.timed_rounds(3)), axis=0)
+                results.add(unit, "spans", way=name, spans=[[round(float(a), 9), round(float(b), 9)] for a, b in spans])
         results.add(unit, "after", **gpu_state())
         if side.short:
             raise OutOfTime(side.short)
     finally:
         side.close()
+
+
+def _pass(
+    bench: Bench, results: Results, unit: str, side: Ways, turn: int, passes: int, repeats: int, left: float
+) -> None:
+    """All ways once more in turn, each timing written."""
+    usual = max(5.0, 0.5 * left / (passes - turn))
+    budget = usual if bench.turns.seconds is None else bench.turns.left(left) / (passes - turn)
+    timed = interleave(side.rounds, repeats=repeats, warmup=5, budget_seconds=budget)
+    for name, quantiles in timed.items():
+        results.add(unit, "timing", way=name, turn=turn, seconds=[round(s, 9) for s in quantiles.seconds])
 
 
 def _size(nets: list[Net]) -> list[list[int]]:

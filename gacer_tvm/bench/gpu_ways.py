@@ -87,10 +87,11 @@ class Ways:
         self._try("b", lambda: self._add("b", own_streams, *alone))
         self._try("c", self._parallel)
         cost = RecordedCost(self._alone(sequential))
-        budget = min(self.bench.search_seconds, seconds / 15)
-        self._try("d", lambda: self._ablated("d", "spatial", cost, budget))
-        self._try("e", lambda: self._ablated("e", "temporal", cost, budget))
-        self._try("f", lambda: self._gacer(cost, budget))
+        searching = min(self.bench.search_seconds, seconds / 15)
+        measuring = min(self.bench.search_seconds, self.bench.turns.left(12 / 15 * seconds) / 12)
+        self._try("d", lambda: self._ablated("d", "spatial", cost, searching, measuring))
+        self._try("e", lambda: self._ablated("e", "temporal", cost, searching, measuring))
+        self._try("f", lambda: self._gacer(cost, searching, measuring))
 
     def eager(self) -> None:
         """Ways g and h."""
@@ -184,38 +185,41 @@ class Ways:
 
     def _alone(self, plan: LaunchPlan) -> dict[tuple[int, int, int | None], float]:
         session = self._session(plan)
-        times = np.median(np.array(session.timed_rounds(5)), axis=0)
+        with self.bench.turns.timed():
+            times = np.median(np.array(session.timed_rounds(5)), axis=0)
         cores = self.bench.device.units
         return {
             (launch.operator, launch.items, cores): max(float(end - start), 1e-7)
             for launch, (start, end) in zip(plan.launches, times, strict=True)
         }
 
-    def _ablated(self, way: str, ablation: str, cost: Any, budget: float) -> None:
+    def _ablated(self, way: str, ablation: str, cost: Any, searching: float, measuring: float) -> None:
         found = search(
-            self.graph, self.bench.device, cost, ablation=ablation, time_budget_s=budget, evaluations=None, top=4
+            self.graph, self.bench.device, cost, ablation=ablation, time_budget_s=searching, evaluations=None, top=4
         )
         plans = [lower(ranked.schedule, self.graph) for ranked in found.ranked]
         for plan in plans:
             check_plan(plan, self.graph)
         self.library.ensure({at for plan in plans for at in plan.kernels})
         sessions = {str(n): self._session(plan) for n, plan in enumerate(plans)}
-        timed = interleave({n: s.round for n, s in sessions.items()}, repeats=20, budget_seconds=budget)
+        with self.bench.turns.timed():
+            timed = interleave({n: s.round for n, s in sessions.items()}, repeats=20, budget_seconds=measuring)
         best = min(timed, key=lambda n: timed[n].median)
         self._schedule(way, plans[int(best)])
         self._add(way, sessions[best].round, sessions[best])
 
-    def _gacer(self, cost: Any, budget: float) -> None:
+    def _gacer(self, cost: Any, searching: float, measuring: float) -> None:
         plan, session, decision = choose(
             self.graph,
             self.library,
             self.bench.device,
             here=True,
-            search_seconds=2 * budget,
-            measure_seconds=2 * budget,
+            search_seconds=2 * searching,
+            measure_seconds=2 * measuring,
             candidates=6,
             cost=cost,
             feed=lambda s: self.bench.feed(s, self.graph, self.nets),
+            timed_section=self.bench.turns.timed,
         )
         self._open.append(session)
         self._schedule("f", plan, decision.as_text())

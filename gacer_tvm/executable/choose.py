@@ -7,6 +7,7 @@ measurement can tell.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def choose(
     cost: Any = None,
     models: Sequence[str | Path] = ("tuning_logs",),
     record: Recorder | None = None,
+    timed_section: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> tuple[LaunchPlan, Any, Decision]:
     """Find the schedule.
 
@@ -108,6 +110,8 @@ def choose(
         Folders where a learned model of the device is looked for (`gacer_tvm.cost.learned.find_model`).
     record
         Keeps what is measured.
+    timed_section
+        Entered for every measurement, and only for those: where several processes take turns at one device.
 
     Returns
     -------
@@ -117,7 +121,10 @@ def choose(
     constants = Constants(graph) if here and device.kind == "cpu" else None
     model, told = cost, ""
     if model is None:
-        measured_alone = measure_alone(graph, library, device, constants, feed, record=record) if here else None
+        measured_alone = None
+        if here:
+            with timed_section():
+                measured_alone = measure_alone(graph, library, device, constants, feed, record=record)
         model, told = _default_cost(device, models, measured_alone, library)
     result = search(
         graph, device, model, objective=objective, seed=seed, time_budget_s=search_seconds, top=max(candidates, 1)
@@ -140,11 +147,13 @@ def choose(
         sessions[name] = open_session(graph, plan, library, device, constants)
         (feed or _feed_random)(sessions[name])
     rounds = {name: session.round for name, session in sessions.items()}
-    timed = interleave(rounds, repeats=15, budget_seconds=measure_seconds / 2, task="measuring schedules")
-    ranking = sorted(timed, key=lambda n: timed[n].median)
-    fastest_plain = next(name for name in ranking if name in plain)
-    finalists = {name: rounds[name] for name in dict.fromkeys([*ranking[:3], fastest_plain])}
-    again = interleave(finalists, repeats=25, warmup=1, budget_seconds=measure_seconds / 2, task="measuring finalists")
+    half = measure_seconds / 2
+    with timed_section():
+        timed = interleave(rounds, repeats=15, budget_seconds=half, task="measuring schedules")
+        ranking = sorted(timed, key=lambda n: timed[n].median)
+        fastest_plain = next(name for name in ranking if name in plain)
+        finalists = {name: rounds[name] for name in dict.fromkeys([*ranking[:3], fastest_plain])}
+        again = interleave(finalists, repeats=25, warmup=1, budget_seconds=half, task="measuring finalists")
     measured = {
         name: Quantiles(q.seconds + again[name].seconds) if name in again else q for name, q in timed.items()
     }
