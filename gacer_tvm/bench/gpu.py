@@ -54,7 +54,7 @@ def run_unit(
 
 def _run(
     bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int, cache: str | None = None,
-    rehearse: bool = False,
+    rehearse: bool = False, without: Sequence[str] = (),
 ) -> None:  # fmt: skip
     what, *rest = name.split("/")
     if what == "doctor":
@@ -81,8 +81,8 @@ def _run(
     if what == "table":
         from .gpu_table import cell
 
-        few = {"passes": 2, "repeats": 5} if rehearse else {}
-        cell(place, results, name, which, dtype, batch, seconds=seconds, **few)
+        few: dict[str, Any] = {"passes": 2, "repeats": 5} if rehearse else {}
+        cell(place, results, name, which, dtype, batch, seconds=seconds, without=without, **few)
     elif what == "profile":
         from .gpu_profile import profile
 
@@ -113,6 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rehearse", action="store_true", help="two tiny models in place of the sets: does everything work? (a few minutes)"
     )
     parser.add_argument("--torch", choices=("cpu", "cuda"), default=None, help="where PyTorch computes the references")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=tuple("abcdefghi"), metavar="WAY",
+        help="leave a way out of the table, by its letter; i is torch.compile (repeatable)",
+    )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the units and what is done")
     parser.add_argument("--unit", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=300.0, help=argparse.SUPPRESS)
@@ -134,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     randoms=3 if given.rehearse else _RANDOMS,
                     cache=given.cache,
                     rehearse=given.rehearse,
+                    without=given.without,
                 )  # fmt: skip
         except Exception:
             traceback.print_exc()
@@ -155,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cache = ["--cache", given.cache] if given.cache else []
         logs = [word for path in given.tuning_logs for word in ("--tuning-logs", path)]
         rest = (["--rehearse"] if given.rehearse else []) + (["--torch", given.torch] if given.torch else [])
+        rest += [word for way in given.without for word in ("--without", way)]
         rest += ["--jobs", str(given.jobs)] + (["--timing-seconds", f"{timing:.1f}"] if timing is not None else [])
         return [sys.executable, "-m", "gacer_tvm.bench.gpu", *options, *cache, *logs, *rest]
 

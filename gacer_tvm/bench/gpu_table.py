@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import numpy as np
 
@@ -20,19 +21,19 @@ __all__ = ["cell"]
 
 def cell(
     bench: Bench, results: Results, unit: str, which: str, dtype: str, batch: int, *, seconds: float, passes: int = 3,
-    repeats: int = 30,
+    repeats: int = 30, without: Collection[str] = (),
 ) -> None:  # fmt: skip
     """Measure one cell and write every timing; a way that cannot run is a line that says why.
 
     The ways that take a minute or more to make (i1, i2) are made after the first pass over the others, whose timings are
-    written by then.
+    written by then, and take part in those that follow. Ways whose letters are in `without` are left out.
     """
     began = time.monotonic()
     nets = bench.models(which, batch, dtype)
     expected = references(nets, bench.torch_device)
     graph, library = bench.lowered(nets)
     results.add(unit, "conditions", **gpu_state(), **settings(), set=which, dtype=dtype, batch=batch, size=_size(nets))
-    side = Ways(bench, results, unit, graph, library, nets)
+    side = Ways(bench, results, unit, graph, library, nets, without)
 
     def left() -> float:
         return seconds - (time.monotonic() - began)
@@ -43,11 +44,15 @@ def cell(
         side.compare(expected, TOLERANCE[dtype])
         if not side.rounds:
             raise GacerError(f"{which} in {dtype} at batch {batch}: no way runs; the lines of kind `failed` say why")
+        first = 1 if side.compiles else passes
         with bench.turns.timed():
-            _pass(bench, results, unit, side, 0, passes, repeats, left())
+            for turn in range(first):
+                if turn and left() < 5:
+                    break
+                _pass(bench, results, unit, side, turn, passes, repeats, left())
         side.compiled(left)
         with bench.turns.timed():
-            for turn in range(1, passes):
+            for turn in range(first, passes):
                 if left() < 5:
                     break
                 _pass(bench, results, unit, side, turn, passes, repeats, left())

@@ -12,7 +12,7 @@ Ways a to f run the same kernels.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from ..search import search
 from .gpu_bench import Bench, Net
 from .gpu_correct import largest_error
 from .gpu_results import Results
+from .gpu_summary import WAYS
 from .gpu_torch import TorchWays
 
 __all__ = ["Ways", "one_tenant"]
@@ -52,10 +53,12 @@ class Ways:
     """The ways of one cell: a callable each, and the sessions behind them."""
 
     def __init__(
-        self, bench: Bench, results: Results, unit: str, graph: MultiTenantGraph, library: Any, nets: list[Net]
-    ) -> None:
+        self, bench: Bench, results: Results, unit: str, graph: MultiTenantGraph, library: Any, nets: list[Net],
+        without: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self.bench, self.results, self.unit = bench, results, unit
         self.graph, self.library, self.nets = graph, library, nets
+        self.without = frozenset(without)
         self.rounds: dict[str, Callable[[], object]] = {}
         self.checked: dict[str, list[Any]] = {}
         self.profiled: dict[str, Any] = {}
@@ -63,6 +66,9 @@ class Ways:
         self._ways: TorchWays | None = None
         # What there was no time for; "" if nothing.
         self.short = ""
+        for way in WAYS:
+            if way[0] in self.without:
+                self._failed((way,), "left out, as it was told (--without)")
 
     def ours(self, seconds: float) -> None:
         """Ways a to f."""
@@ -86,6 +92,8 @@ class Ways:
         self._try("a", lambda: self._add("a", back_to_back, *alone))
         self._try("b", lambda: self._add("b", own_streams, *alone))
         self._try("c", self._parallel)
+        if self.without >= {"d", "e", "f"}:
+            return
         cost = RecordedCost(self._alone(sequential))
         searching = min(self.bench.search_seconds, seconds / 15)
         measuring = min(self.bench.search_seconds, self.bench.turns.left(12 / 15 * seconds) / 12)
@@ -96,14 +104,19 @@ class Ways:
     def eager(self) -> None:
         """Ways g and h."""
         if self.bench.torch_timed:
-            self._failed(("g", "h", "i1", "i2"), self.bench.torch_timed)
+            self._failed([way for way in ("g", "h", "i1", "i2") if way[0] not in self.without], self.bench.torch_timed)
             return
         self._try("g", lambda: self._torch_ways("g"))
         self._try("h", lambda: self._torch_ways("h"))
 
+    @property
+    def compiles(self) -> bool:
+        """Whether ways i1 and i2 are to be made."""
+        return not self.bench.torch_timed and self._ways is not None and "i" not in self.without
+
     def compiled(self, left: Callable[[], float]) -> None:
         """Ways i1 and i2, where their compilation does not take all the time that is left."""
-        if self.bench.torch_timed or self._ways is None:
+        if not self.compiles or self._ways is None:
             return
         begun = {line["model"] for line in self.results.lines("compiling", self.unit)}
         hung = begun - {line["model"] for line in self.results.lines("compiled", self.unit)}
@@ -124,6 +137,9 @@ class Ways:
                 return
             finally:
                 self.results.add(self.unit, "compiled", model=net.name, seconds=round(time.monotonic() - began, 1))
+        if self.bench.turns.shared:
+            note = "torch.compile measured its candidates while other units were at work"
+            self.results.add(self.unit, "note", note=note)
         in_turn, on_streams = self._ways.compiled(graphs)
         self._try("i1", lambda: self._add("i1", in_turn))
         self._try("i2", lambda: self._add("i2", on_streams))
@@ -154,6 +170,8 @@ class Ways:
 
     def _try(self, way: str, action: Callable[[], None]) -> None:
         """A way that cannot run must not take the others with it; what failed is kept as a line."""
+        if way[0] in self.without:
+            return
         try:
             action()
         except Exception as error:  # PyTorch, TVM and the driver raise many kinds

@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from gacer_tvm.bench.gpu_profile import profile  # noqa: E402
 from gacer_tvm.bench.gpu_results import OutOfTime, Results  # noqa: E402
 from gacer_tvm.bench.gpu_summary import WAYS, cells, readme_table, summary  # noqa: E402
 from gacer_tvm.bench.gpu_torch import TorchWays  # noqa: E402
+from gacer_tvm.bench.gpu_turns import Turns  # noqa: E402
 from gacer_tvm.bench.gpu_ways import Ways, one_tenant  # noqa: E402
 from gacer_tvm.cost import Device  # noqa: E402
 from gacer_tvm.errors import GacerError  # noqa: E402
 from gacer_tvm.executable import choose as choose_module  # noqa: E402
+from gacer_tvm.executable.measure import interleave  # noqa: E402
 from gacer_tvm.kernels.store import KernelStore  # noqa: E402
 from gacer_tvm.kernels.target import make_target  # noqa: E402
 from gacer_tvm.models import SETS  # noqa: E402
@@ -161,6 +164,59 @@ def test_a_cell_without_time_for_torch_compile_is_taken_up_again(bench: Bench, t
     assert set(cells(results)["float32", 4, "small"]) == set("abcdefgh")
     assert not results.done() and not results.failures()
     assert "unfinished (no time left for torch.compile of image" in summary(results)
+
+
+def test_a_cell_beside_other_units_times_in_turns(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every measurement is in a timed section, torch.compile in none; its ways are interleaved with all others."""
+    turns = Turns(tmp_path, 20.0)
+    alone = turns.timed
+    order: list[str] = []
+    inside: list[bool] = [False]
+
+    @contextmanager
+    def timed() -> Iterator[None]:
+        with alone():
+            order.append("timed")
+            inside[0] = True
+            yield
+            inside[0] = False
+
+    def measured(*given: Any, **options: Any) -> Any:
+        assert inside[0]
+        return interleave(*given, **options)
+
+    def compiled(self: Any, number: int) -> Any:
+        assert not inside[0]
+        order.append("compile")
+        return None
+
+    monkeypatch.setattr(turns, "timed", timed)
+    for module in ("bench.gpu_table", "bench.gpu_ways", "executable.choose"):
+        monkeypatch.setattr(f"gacer_tvm.{module}.interleave", measured)
+    monkeypatch.setattr(TorchWays, "compile", compiled)
+    monkeypatch.setattr(TorchWays, "compiled", lambda self, graphs: (lambda: None, lambda: None))
+    results = Results(tmp_path)
+    with turns:
+        place = replace(bench, turns=turns)
+        gpu.run_unit(lambda: place, results, "table/float32/b4/small", 600.0, rehearse=True, without=["g"])
+    assert order == ["timed"] * 5 + ["compile"] * 2 + ["timed"]
+    by_turn: dict[int, set[str]] = {}
+    for line in results.lines("timing"):
+        by_turn.setdefault(line["turn"], set()).add(line["way"])
+    assert by_turn == {0: set("abcdefh"), 1: {*"abcdefh", "i1", "i2"}}
+    assert {line["way"]: line["reason"] for line in results.lines("failed")} == {"g": "left out, as it was told (--without)"}
+    assert "torch.compile measured its candidates while other units were at work" in summary(results)
+
+
+def test_ways_left_out_are_said_and_not_made(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TorchWays, "compile", lambda *_: pytest.fail("was to be left out"))
+    monkeypatch.setattr(Ways, "_alone", lambda *_: pytest.fail("nothing needs it"))
+    results = Results(tmp_path)
+    gpu.run_unit(lambda: bench, results, "table/float32/b4/small", 600.0, rehearse=True, without="defi")
+    assert set(cells(results)["float32", 4, "small"]) == set("abcgh") and results.done()
+    assert {line["way"] for line in results.lines("failed")} == {"d", "e", "f", "i1", "i2"}
 
 
 def test_pytorch_without_cuda_is_the_reference_but_no_way(bench: Bench, tmp_path: Path) -> None:
