@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .gpu_bench import Bench, gpu_bench
+from .gpu_correct import BATCH, RANDOMS, correct
 from .gpu_results import OutOfTime, Results
 from .gpu_summary import summary
 from .gpu_supervise import Unit, die_with_parent, supervise, units, usable, wanted
@@ -28,14 +29,12 @@ from .gpu_turns import Turns
 
 __all__ = ["main", "run_unit"]
 
-_RANDOMS = 20
-_CORRECT_BATCH = 8
 # Share of the time of units that run side by side in which one of them times, unless told otherwise.
 _TIMED = 0.5
 
 
 def run_unit(
-    bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int = _RANDOMS, **options: Any
+    bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int = RANDOMS, **options: Any
 ) -> None:
     """Run one unit in this process and write its end, whatever it is."""
     began = time.monotonic()
@@ -72,10 +71,8 @@ def _run(
         return
     place = bench()
     if what == "correct":
-        from .gpu_correct import correct
-
         dtype, which = rest
-        correct(place, results, name, which, dtype, batch=_CORRECT_BATCH, randoms=randoms, seconds=seconds)
+        correct(place, results, name, which, dtype, batch=BATCH, randoms=randoms, seconds=seconds)
         return
     dtype, batch, which = rest[0], int(rest[1][1:]), rest[2]
     if what == "table":
@@ -108,6 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--cache", default=None, metavar="DIR", help="compiled kernels (the user's cache folder)")
     parser.add_argument("--tuning-logs", action="append", default=[], metavar="PATH", help="tuning records (repeatable)")
+    parser.add_argument(
+        "--schedules", type=Path, default=None, metavar="DIR", help="schedules from gacer_tvm.bench.gpu_prepare"
+    )
+    parser.add_argument("--device", default=None, metavar="NAME", help="device model, by default that of the GPU's name")
     parser.add_argument("--size", type=int, default=224, help="image size")
     parser.add_argument(
         "--rehearse", action="store_true", help="two tiny models in place of the sets: does everything work? (a few minutes)"
@@ -130,12 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 run_unit(
                     lambda: gpu_bench(
                         given.cache, given.size, given.tuning_logs, rehearse=given.rehearse, torch_device=given.torch,
-                        turns=turns,
+                        turns=turns, device=given.device, schedules=given.schedules,
                     ),
                     results,
                     given.unit,
                     given.seconds,
-                    randoms=3 if given.rehearse else _RANDOMS,
+                    randoms=3 if given.rehearse else RANDOMS,
                     cache=given.cache,
                     rehearse=given.rehearse,
                     without=given.without,
@@ -160,6 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cache = ["--cache", given.cache] if given.cache else []
         logs = [word for path in given.tuning_logs for word in ("--tuning-logs", path)]
         rest = (["--rehearse"] if given.rehearse else []) + (["--torch", given.torch] if given.torch else [])
+        rest += ["--schedules", str(given.schedules)] if given.schedules else []
+        rest += ["--device", given.device] if given.device else []
         rest += [word for way in given.without for word in ("--without", way)]
         rest += ["--jobs", str(given.jobs)] + (["--timing-seconds", f"{timing:.1f}"] if timing is not None else [])
         return [sys.executable, "-m", "gacer_tvm.bench.gpu", *options, *cache, *logs, *rest]

@@ -12,6 +12,7 @@ from ..executable.measure import interleave
 from .gpu_bench import Bench, Net
 from .gpu_correct import TOLERANCE
 from .gpu_results import OutOfTime, Results
+from .gpu_schedules import prepared_ways
 from .gpu_state import gpu_state
 from .gpu_torch import references, settings
 from .gpu_ways import Ways
@@ -33,7 +34,8 @@ def cell(
     expected = references(nets, bench.torch_device)
     graph, library = bench.lowered(nets)
     results.add(unit, "conditions", **gpu_state(), **settings(), set=which, dtype=dtype, batch=batch, size=_size(nets))
-    side = Ways(bench, results, unit, graph, library, nets, without)
+    prepared = prepared_ways(bench, results, unit, graph, which, dtype, batch)
+    side = Ways(bench, results, unit, graph, library, nets, without, prepared)
 
     def left() -> float:
         return seconds - (time.monotonic() - began)

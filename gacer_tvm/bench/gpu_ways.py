@@ -12,7 +12,7 @@ Ways a to f run the same kernels.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..executable.choose import choose
 from ..executable.measure import interleave
 from ..graph.model import MultiTenantGraph
 from ..plan import LaunchPlan, check_plan, lower
-from ..schedule import make
+from ..schedule import Schedule, make
 from ..search import search
 from .gpu_bench import Bench, Net
 from .gpu_correct import largest_error
@@ -54,11 +54,13 @@ class Ways:
 
     def __init__(
         self, bench: Bench, results: Results, unit: str, graph: MultiTenantGraph, library: Any, nets: list[Net],
-        without: Collection[str] = (),
+        without: Collection[str] = (), prepared: Mapping[str, Sequence[Schedule]] | None = None,
     ) -> None:  # fmt: skip
         self.bench, self.results, self.unit = bench, results, unit
         self.graph, self.library, self.nets = graph, library, nets
         self.without = frozenset(without)
+        # Schedules of d, e and f that need no search.
+        self.prepared = dict(prepared or {})
         self.rounds: dict[str, Callable[[], object]] = {}
         self.checked: dict[str, list[Any]] = {}
         self.profiled: dict[str, Any] = {}
@@ -92,9 +94,8 @@ class Ways:
         self._try("a", lambda: self._add("a", back_to_back, *alone))
         self._try("b", lambda: self._add("b", own_streams, *alone))
         self._try("c", self._parallel)
-        if self.without >= {"d", "e", "f"}:
-            return
-        cost = RecordedCost(self._alone(sequential))
+        searched = {"d", "e", "f"} - self.without - {way for way, found in self.prepared.items() if found}
+        cost = RecordedCost(self._alone(sequential)) if searched else None
         searching = min(self.bench.search_seconds, seconds / 15)
         measuring = min(self.bench.search_seconds, self.bench.turns.left(12 / 15 * seconds) / 12)
         self._try("d", lambda: self._ablated("d", "spatial", cost, searching, measuring))
@@ -212,10 +213,13 @@ class Ways:
         }
 
     def _ablated(self, way: str, ablation: str, cost: Any, searching: float, measuring: float) -> None:
-        found = search(
-            self.graph, self.bench.device, cost, ablation=ablation, time_budget_s=searching, evaluations=None, top=4
-        )
-        plans = [lower(ranked.schedule, self.graph) for ranked in found.ranked]
+        schedules = self.prepared.get(way, ())
+        if not schedules:
+            found = search(
+                self.graph, self.bench.device, cost, ablation=ablation, time_budget_s=searching, evaluations=None, top=4
+            )
+            schedules = [ranked.schedule for ranked in found.ranked]
+        plans = [lower(schedule, self.graph) for schedule in schedules]
         for plan in plans:
             check_plan(plan, self.graph)
         self.library.ensure({at for plan in plans for at in plan.kernels})
@@ -238,6 +242,7 @@ class Ways:
             cost=cost,
             feed=lambda s: self.bench.feed(s, self.graph, self.nets),
             timed_section=self.bench.turns.timed,
+            found=self.prepared.get("f", ()),
         )
         self._open.append(session)
         self._schedule("f", plan, decision.as_text())

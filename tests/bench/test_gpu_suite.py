@@ -18,53 +18,22 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from gacer_tvm.bench import gpu, gpu_sanitize, gpu_supervise  # noqa: E402
-from gacer_tvm.bench.gpu_bench import SMALL, Bench, Net, small_nets, torch_inputs  # noqa: E402
+from gacer_tvm.bench.gpu_bench import Bench, Net, small_nets, torch_inputs  # noqa: E402
 from gacer_tvm.bench.gpu_profile import profile  # noqa: E402
 from gacer_tvm.bench.gpu_results import OutOfTime, Results  # noqa: E402
 from gacer_tvm.bench.gpu_summary import WAYS, cells, readme_table, summary  # noqa: E402
 from gacer_tvm.bench.gpu_torch import TorchWays  # noqa: E402
 from gacer_tvm.bench.gpu_turns import Turns  # noqa: E402
 from gacer_tvm.bench.gpu_ways import Ways, one_tenant  # noqa: E402
-from gacer_tvm.cost import Device  # noqa: E402
 from gacer_tvm.errors import GacerError  # noqa: E402
-from gacer_tvm.executable import choose as choose_module  # noqa: E402
 from gacer_tvm.executable.measure import interleave  # noqa: E402
-from gacer_tvm.kernels.store import KernelStore  # noqa: E402
 from gacer_tvm.kernels.target import make_target  # noqa: E402
 from gacer_tvm.models import SETS  # noqa: E402
 from gacer_tvm.plan import check_plan, lower  # noqa: E402
 from gacer_tvm.runtime.cuda import CudaSession  # noqa: E402
 from gacer_tvm.schedule import make  # noqa: E402
 
-from ..runtime.simulated import SimulatedDevice  # noqa: E402
-
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> KernelStore:
-    """Kernels compiled once for all tests."""
-    return KernelStore(tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, kernels: KernelStore) -> Bench:
-    device = SimulatedDevice(0)
-
-    def opened(graph: Any, plan: Any, library: Any, *_: Any) -> CudaSession:
-        return CudaSession(graph, plan, library, driver=device)
-
-    monkeypatch.setattr(choose_module, "open_session", opened)
-    return Bench(
-        target=make_target("cpu"),
-        device=Device.named("nvidia-h200"),
-        torch_device="cpu",
-        open=opened,
-        nets=small_nets,
-        sets=SMALL,
-        search_seconds=0.05,
-        store=kernels,
-    )
 
 
 def test_correctness_unit_and_its_resumption(bench: Bench, tmp_path: Path) -> None:
