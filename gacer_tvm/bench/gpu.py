@@ -5,6 +5,8 @@ GPU; the table with every baseline; measurements for the cost model; tuning. Eac
 that crashes, hangs or poisons the device ends alone. Results are written to DIR as they come; a later run goes on from
 there. The short table comes last (``DIR/table.md``). With a few minutes only, ``--rehearse`` first: the same units on two
 tiny models.
+
+With a short time on a machine with many cores, ``--jobs`` units run at once: they prepare side by side and time in turn.
 """
 
 from __future__ import annotations
@@ -19,18 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from .gpu_bench import Bench, gpu_bench
+from .gpu_correct import BATCH, RANDOMS, correct
 from .gpu_results import OutOfTime, Results
 from .gpu_summary import summary
-from .gpu_supervise import Unit, die_with_parent, supervise, units, usable
+from .gpu_supervise import Unit, die_with_parent, supervise, units, usable, wanted
+from .gpu_turns import Turns
 
 __all__ = ["main", "run_unit"]
 
-_RANDOMS = 20
-_CORRECT_BATCH = 8
+# Share of the time of units that run side by side in which one of them times, unless told otherwise.
+_TIMED = 0.5
 
 
 def run_unit(
-    bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int = _RANDOMS, **options: Any
+    bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int = RANDOMS, **options: Any
 ) -> None:
     """Run one unit in this process and write its end, whatever it is."""
     began = time.monotonic()
@@ -49,7 +53,7 @@ def run_unit(
 
 def _run(
     bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int, cache: str | None = None,
-    rehearse: bool = False,
+    rehearse: bool = False, without: Sequence[str] = (),
 ) -> None:  # fmt: skip
     what, *rest = name.split("/")
     if what == "doctor":
@@ -67,17 +71,15 @@ def _run(
         return
     place = bench()
     if what == "correct":
-        from .gpu_correct import correct
-
         dtype, which = rest
-        correct(place, results, name, which, dtype, batch=_CORRECT_BATCH, randoms=randoms, seconds=seconds)
+        correct(place, results, name, which, dtype, batch=BATCH, randoms=randoms, seconds=seconds)
         return
     dtype, batch, which = rest[0], int(rest[1][1:]), rest[2]
     if what == "table":
         from .gpu_table import cell
 
-        few = {"passes": 2, "repeats": 5} if rehearse else {}
-        cell(place, results, name, which, dtype, batch, seconds=seconds, **few)
+        few: dict[str, Any] = {"passes": 2, "repeats": 5} if rehearse else {}
+        cell(place, results, name, which, dtype, batch, seconds=seconds, without=without, **few)
     elif what == "profile":
         from .gpu_profile import profile
 
@@ -94,14 +96,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gacer_tvm.bench.gpu", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the results; an earlier run is continued")
     parser.add_argument("--minutes", type=float, default=30.0, help="time for everything")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only units whose names contain TEXT")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="TEXT", help="only units whose names contain TEXT (repeatable)"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many units at once; they are timed one at a time")
+    parser.add_argument(
+        "--timing-seconds", type=float, default=None, metavar="S", help="most seconds of a unit in which it times, alone"
+    )
     parser.add_argument("--cache", default=None, metavar="DIR", help="compiled kernels (the user's cache folder)")
     parser.add_argument("--tuning-logs", action="append", default=[], metavar="PATH", help="tuning records (repeatable)")
+    parser.add_argument(
+        "--schedules", type=Path, default=None, metavar="DIR", help="schedules from gacer_tvm.bench.gpu_prepare"
+    )
+    parser.add_argument("--device", default=None, metavar="NAME", help="device model, by default that of the GPU's name")
     parser.add_argument("--size", type=int, default=224, help="image size")
     parser.add_argument(
         "--rehearse", action="store_true", help="two tiny models in place of the sets: does everything work? (a few minutes)"
     )
     parser.add_argument("--torch", choices=("cpu", "cuda"), default=None, help="where PyTorch computes the references")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=tuple("abcdefghi"), metavar="WAY",
+        help="leave a way out of the table, by its letter; i is torch.compile (repeatable)",
+    )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="list the units and what is done")
     parser.add_argument("--unit", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=300.0, help=argparse.SUPPRESS)
@@ -109,18 +125,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = Results(given.out)
     if given.unit is not None:
         die_with_parent()
+        turns = Turns(given.out if given.jobs > 1 else None, given.timing_seconds)
         try:
-            run_unit(
-                lambda: gpu_bench(
-                    given.cache, given.size, given.tuning_logs, rehearse=given.rehearse, torch_device=given.torch
-                ),
-                results,
-                given.unit,
-                given.seconds,
-                randoms=3 if given.rehearse else _RANDOMS,
-                cache=given.cache,
-                rehearse=given.rehearse,
-            )
+            with turns:
+                run_unit(
+                    lambda: gpu_bench(
+                        given.cache, given.size, given.tuning_logs, rehearse=given.rehearse, torch_device=given.torch,
+                        turns=turns, device=given.device, schedules=given.schedules,
+                    ),
+                    results,
+                    given.unit,
+                    given.seconds,
+                    randoms=3 if given.rehearse else RANDOMS,
+                    cache=given.cache,
+                    rehearse=given.rehearse,
+                    without=given.without,
+                )  # fmt: skip
         except Exception:
             traceback.print_exc()
             return 1
@@ -131,17 +151,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{'done' if unit.name in results.done() else '    '} {unit.name}")
         return 0
 
+    timing = given.timing_seconds
+    if timing is None and given.jobs > 1:
+        left = [unit for unit in wanted(todo, given.only) if unit.name not in results.done()]
+        timing = _TIMED * 60 * given.minutes / max(1, len(left))
+
     def command(name: str, seconds: float) -> list[str]:
         options = ["--out", str(given.out), "--unit", name, "--seconds", f"{seconds:.1f}", "--size", str(given.size)]
         cache = ["--cache", given.cache] if given.cache else []
         logs = [word for path in given.tuning_logs for word in ("--tuning-logs", path)]
         rest = (["--rehearse"] if given.rehearse else []) + (["--torch", given.torch] if given.torch else [])
+        rest += ["--schedules", str(given.schedules)] if given.schedules else []
+        rest += ["--device", given.device] if given.device else []
+        rest += [word for way in given.without for word in ("--without", way)]
+        rest += ["--jobs", str(given.jobs)] + (["--timing-seconds", f"{timing:.1f}"] if timing is not None else [])
         return [sys.executable, "-m", "gacer_tvm.bench.gpu", *options, *cache, *logs, *rest]
 
     # Ended from outside, the suite still ends its unit and prints what it has.
     before = signal.signal(signal.SIGTERM, _ended)
     try:
-        supervise(results, given.minutes, command, todo, given.only)
+        supervise(results, given.minutes, command, todo, given.only, given.jobs)
     finally:
         signal.signal(signal.SIGTERM, before)
         text = summary(results)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._tvm import tvm
 from ..cost import Device
 from ..errors import DeviceError, TenantError
 from ..frontend import Tenant
@@ -19,6 +21,7 @@ from ..kernels.library import KernelLibrary
 from ..kernels.store import KernelStore
 from ..kernels.target import make_target
 from ..models import SETS
+from .gpu_turns import Turns
 
 __all__ = ["SMALL", "Bench", "Net", "gpu_bench", "plain_nets", "small_nets", "torch_inputs"]
 
@@ -67,6 +70,10 @@ class Bench:
         Most seconds for one search, and for one measurement of candidates.
     torch_timed
         Why PyTorch's ways cannot be timed beside ours; "" where they can.
+    turns
+        When the device is this unit's alone, and for how long in all.
+    schedules
+        Folder of schedules searched for beforehand (`gacer_tvm.bench.gpu_schedules`); None: all are searched for here.
     """
 
     target: Any
@@ -79,6 +86,8 @@ class Bench:
     providers: tuple[Any, ...] = field(default=())
     search_seconds: float = 20.0
     torch_timed: str = ""
+    turns: Turns = field(default_factory=Turns)
+    schedules: Path | None = None
 
     def models(self, which: str, batch: int, dtype: str) -> list[Net]:
         """The models of a set in ``float32`` or ``float16``."""
@@ -121,6 +130,9 @@ def gpu_bench(
     *,
     rehearse: bool = False,
     torch_device: str | None = None,
+    turns: Turns | None = None,
+    device: str | None = None,
+    schedules: Path | None = None,
 ) -> Bench:
     """The real place: the first CUDA device of this machine.
 
@@ -136,13 +148,19 @@ def gpu_bench(
         Two tiny models in place of the sets, and a moment for searches.
     torch_device
         Where PyTorch computes the reference answers: by default on the GPU, where it can.
+    turns
+        Entered already, where other units run at the same time.
+    device
+        Name of the device model; by default that of the device's own name.
+    schedules
+        Folder of schedules searched for beforehand.
 
     Raises
     ------
     DeviceError
         Where there is none; the message says what is missing.
     """
-    from ..cost.of_target import target_device
+    from ..cost.of_target import device_called
     from ..runtime.cuda import CudaSession
     from ..runtime.doctor import why_no_cuda
     from ..tune.provider import providers
@@ -156,7 +174,7 @@ def gpu_bench(
         without = without or "PyTorch was told to stay on the host"
     return Bench(
         target=target,
-        device=target_device(target),
+        device=Device.named(device) if device else device_called(str(tvm.cuda(0).device_name), target),
         torch_device="cpu" if without else "cuda",
         open=CudaSession,
         nets=small_nets if rehearse else lambda which, batch: plain_nets(which, batch, size),
@@ -165,6 +183,8 @@ def gpu_bench(
         providers=providers(tuning_logs) if tuning_logs else (),
         search_seconds=1.0 if rehearse else 20.0,
         torch_timed=without,
+        turns=turns or Turns(),
+        schedules=schedules,
     )
 
 

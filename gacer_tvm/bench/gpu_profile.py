@@ -20,6 +20,9 @@ from .gpu_state import gpu_state
 
 __all__ = ["profile"]
 
+# Shares of the time: what random rounds have of it at the least, and what is kept back at the end.
+_FOR_ROUNDS, _KEPT = 0.25, 0.1
+
 
 def profile(
     bench: Bench,
@@ -35,6 +38,7 @@ def profile(
 ) -> None:
     """Measure one set until the time is up or `schedules` are done; each timing becomes a line of ``measurements.jsonl``.
 
+    Kernels alone first, for the whole batch and every size that cuts it into equal chunks, the largest first; then rounds.
     A line of kind ``alone`` is one kernel by itself on one stream (each launch between two events of a graph): operator,
     kernel, items of batch, work, launch shape, seconds. A line of kind ``round`` is a schedule with the spans of its
     launches and the seconds of whole rounds: what launches do to each other.
@@ -48,17 +52,21 @@ def profile(
     }  # fmt: skip
 
     def left() -> float:
-        return seconds - (time.monotonic() - began)
+        """The share that is left of the unit's time, or of its time alone on the device where that is less."""
+        if seconds <= 0 or bench.turns.seconds == 0:
+            return 0.0
+        alone = 1.0 if bench.turns.seconds is None else bench.turns.left(0.0) / bench.turns.seconds
+        return min(alone, 1 - (time.monotonic() - began) / seconds)
 
-    sizes = sorted({size for found in chunk_sizes(graph, batch).values() for size in found})
-    for items in (batch, *(s for s in sizes if 2 * s == batch)):
-        if left() < seconds / 4:
+    for items in (n for n in range(batch, 0, -1) if batch % n == 0):
+        if left() < _FOR_ROUNDS:
+            results.add(unit, "note", note=f"{which}, {dtype}, batch {batch}: no time to measure chunks of {items} or less alone")
             break
         _alone(bench, results, graph, library, nets, items, batch, common, rounds)
     results.add(unit, "profiled", what="alone", left=left())
     seed = 0
     allowed = chunk_sizes(graph, batch)
-    while seed < schedules and (not seed or left() > seconds / 10):
+    while seed < schedules and (not seed or left() > _KEPT):
         schedule = make.random(graph, bench.device.name, seed, chunk_sizes=allowed, cores=bench.device.cores)
         _round(bench, results, graph, library, nets, schedule, common, rounds)
         seed += 1
@@ -84,7 +92,8 @@ def _alone(
     session = bench.open(graph, plan, library)
     try:
         bench.feed(session, graph, nets)
-        spans = np.array(session.timed_rounds(rounds))
+        with bench.turns.timed():
+            spans = np.array(session.timed_rounds(rounds))
     finally:
         session.close()
     seen: set[tuple[int, int]] = set()
@@ -112,8 +121,9 @@ def _round(
     session = bench.open(graph, plan, library)
     try:
         bench.feed(session, graph, nets)
-        spans = np.median(np.array(session.timed_rounds(rounds)), axis=0)
-        timed = interleave({"round": session.round}, repeats=2 * rounds, warmup=2)["round"]
+        with bench.turns.timed():
+            spans = np.median(np.array(session.timed_rounds(rounds)), axis=0)
+            timed = interleave({"round": session.round}, repeats=2 * rounds, warmup=2)["round"]
     finally:
         session.close()
     results.measurement(

@@ -1,7 +1,11 @@
-"""What the GPU suite has found so far: one file of JSON lines, appended to as results come, read again on resuming."""
+"""What the GPU suite has found so far: one file of JSON lines, appended to as results come, read again on resuming.
+
+Several processes may append to it at once.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -31,11 +35,6 @@ class Results:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / "results.jsonl"
-        for file in (self.file, self.folder / "measurements.jsonl"):
-            # A process that was killed while it wrote leaves half a line: nothing may be appended to that.
-            if file.exists() and not file.read_bytes().endswith(b"\n"):
-                with file.open("a") as stream:
-                    stream.write("\n")
 
     def add(self, unit: str, kind: str, **values: Any) -> None:
         """Append one line; it is on disk when this returns."""
@@ -81,7 +80,15 @@ class Results:
 
     @staticmethod
     def _append(file: Path, line: dict[str, Any]) -> None:
-        with file.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
-            stream.flush()
+        data = (json.dumps(line) + "\n").encode()
+        with file.open("a+b", buffering=0) as stream:
+            # One process at a time: a long line may take several writes.
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if end := stream.seek(0, os.SEEK_END):
+                stream.seek(end - 1)
+                # A process that was killed while it wrote leaves half a line: nothing may be appended to that.
+                if stream.read(1) != b"\n":
+                    data = b"\n" + data
+            while data:
+                data = data[stream.write(data) :]
             os.fsync(stream.fileno())

@@ -136,21 +136,22 @@ def _mean(ratios: Sequence[Any]) -> float:
 
 def _conditions(results: Results) -> list[str]:
     found = list(results.lines("conditions"))
+    told = sorted({line["note"] for line in results.lines("note")})
+    notes = [*([""] if told else []), *(f"- {note}" for note in told)]
     if not found:
-        return ["Conditions: nothing measured."]
+        return ["Conditions: nothing measured.", *notes]
     last = found[-1]
     gpu = last.get("gpu") or {}
     said = ", ".join(f"{key} {value}" for key, value in gpu.items() if key in ("name", "driver_version", "clocks.max.sm"))
     clocks = sorted({str((line.get("gpu") or {}).get("clocks.sm")) for line in found})
     names = ("torch", "cuda", "cudnn", "tvm", "gacer_tvm", "python")
     versions = ", ".join(f"{name} {last[name]}" for name in names if name in last)
-    lines = [
+    return [
         f"{said or 'GPU unknown'}; SM clock as found: {', '.join(clocks)}; {versions}; TF32 off; "
         f"CUDA_DEVICE_MAX_CONNECTIONS {last.get('connections')}; rounds of all ways taken in turn in one process, "
-        f"host-measured to the end of the device's work."
+        f"host-measured to the end of the device's work.",
+        *notes,
     ]
-    notes = sorted({line["note"] for line in results.lines("note")})
-    return [*lines, *([""] if notes else []), *(f"- {note}" for note in notes)]
 
 
 def _correct(results: Results) -> list[str]:

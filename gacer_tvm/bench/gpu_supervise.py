@@ -1,48 +1,26 @@
-"""Runs the units of the GPU suite, each as a process, within a time; whatever one of them does, the others have their turn."""
+"""Runs the units of the GPU suite, each as a process, within a time; whatever one of them does, the others have their turn.
+
+One after another, or several at once (`jobs`): most of a unit is work on the host, and `gacer_tvm.bench.gpu_turns` keeps the
+timed part of each apart from all others.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import math
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from .gpu_process import PLANNED_TOGETHER, Process, Unit
 from .gpu_results import Results
-from .gpu_summary import summary
 
-__all__ = ["Unit", "supervise", "units"]
+__all__ = ["Unit", "die_with_parent", "supervise", "units", "usable", "wanted"]
 
 _ATTEMPTS = 3
-# What a unit plans with is less than what it is given: models load and kernels compile besides.
-_PLANNED = 0.7
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One piece of the suite.
-
-    Attributes
-    ----------
-    name
-        ``table/float32/b8/light`` and the like; the first word says what it is.
-    least
-        Seconds below which it is not worth starting.
-    most
-        Seconds that it may take at its first turn; those that ran out of time share the rest when all have had theirs.
-    always
-        Runs every time, also where it is done already.
-    """
-
-    name: str
-    least: float
-    most: float
-    always: bool = False
+# Seconds between looks at processes that run side by side.
+_POLLED = 0.1
 
 
 def units(sets: Sequence[str], seconds: float) -> list[Unit]:
@@ -65,7 +43,12 @@ def units(sets: Sequence[str], seconds: float) -> list[Unit]:
 
 
 def supervise(
-    results: Results, minutes: float, command: Callable[[str, float], Sequence[str]], todo: Sequence[Unit], only: str = ""
+    results: Results,
+    minutes: float,
+    command: Callable[[str, float], Sequence[str]],
+    todo: Sequence[Unit],
+    only: Sequence[str] = (),
+    jobs: int = 1,
 ) -> None:
     """Run what is left of `todo` until the time is up.
 
@@ -80,80 +63,88 @@ def supervise(
     todo
         In order of worth.
     only
-        Only units whose names contain this (and those that always run).
+        Only units whose names contain one of these (and those that always run).
+    jobs
+        So many units at once. Each then has all the time that is left, since it also waits for others.
     """
     end = time.monotonic() + 60 * minutes
-    chosen = [unit for unit in todo if only in unit.name or unit.always]
+    chosen = wanted(todo, only)
     # What is owed first, its unfinished units included; then what could go on for ever.
     endless = [unit for unit in chosen if unit.name.startswith(("profile", "tune"))]
-    turns: list[list[Unit]] = [[unit for unit in chosen if unit not in endless], [], endless, []]
+    owed = [unit for unit in chosen if unit not in endless]
+    if jobs > 1:
+        for unit in [unit for unit in owed if unit.always]:
+            if not _in_turn(results, unit, end, unit.most, command):
+                return
+        _side_by_side(results, [unit for unit in [*owed, *endless] if not unit.always], end, command, jobs)
+        return
+    turns: list[list[Unit]] = [owed, [], endless, []]
     for turn, part in enumerate(turns):
         again = turn % 2 == 1
         for unit in part:
-            left = end - time.monotonic()
-            if unit.name in results.done() and not unit.always:
-                continue
-            failed = results.failures().get(unit.name, 0)
-            if failed >= _ATTEMPTS and not unit.always:
-                print(f"{unit.name}: failed {failed} times, left out", flush=True)
-                continue
-            if left < unit.least:
-                continue
-            status = _one(results, unit, left if again else min(unit.most, left), command)
-            (results.folder / "table.md").write_text(summary(results))
+            status = _in_turn(results, unit, end, math.inf if again else unit.most, command)
+            if status is None:
+                return
             if not again and status == "unfinished":
                 turns[turn + 1].append(unit)
-            if unit.name == "doctor" and not usable(results):
-                with contextlib.suppress(OSError):
-                    print((results.folder / "doctor.txt").read_text(), flush=True)
-                return
+
+
+def wanted(todo: Sequence[Unit], only: Sequence[str]) -> list[Unit]:
+    """Those of `todo` whose names contain one of `only`, all without any; and those that always run."""
+    return [unit for unit in todo if unit.always or not only or any(text in unit.name for text in only)]
+
+
+def _in_turn(
+    results: Results, unit: Unit, end: float, most: float, command: Callable[[str, float], Sequence[str]]
+) -> str | None:
+    """Run one unit to its end; its status, "" where it is left out, None where nothing else may follow."""
+    if not _due(results, unit, end):
+        return ""
+    process = Process(results, unit, min(most, end - time.monotonic()), command)
+    process.wait()
+    status = process.ended(results)
+    if unit.name == "doctor" and not usable(results):
+        with contextlib.suppress(OSError):
+            print((results.folder / "doctor.txt").read_text(), flush=True)
+        return None
+    return status
+
+
+def _side_by_side(
+    results: Results, todo: Sequence[Unit], end: float, command: Callable[[str, float], Sequence[str]], jobs: int
+) -> None:
+    waiting = list(todo)
+    running: list[Process] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                unit = waiting.pop(0)
+                if _due(results, unit, end):
+                    seconds = end - time.monotonic()
+                    running.append(Process(results, unit, seconds, command, planned=PLANNED_TOGETHER, apart=True))
+            for process in [process for process in running if process.over()]:
+                running.remove(process)
+                process.ended(results)
+            time.sleep(_POLLED)
+    finally:
+        for process in running:
+            process.kill()
+
+
+def _due(results: Results, unit: Unit, end: float) -> bool:
+    """Whether a unit is left to do and there is time for it."""
+    if unit.name in results.done() and not unit.always:
+        return False
+    if results.failures().get(unit.name, 0) >= _ATTEMPTS and not unit.always:
+        print(f"{unit.name}: failed {_ATTEMPTS} times, left out", flush=True)
+        return False
+    return end - time.monotonic() >= max(unit.least, 0.0)
 
 
 def usable(results: Results) -> bool:
     """Whether the last look at the machine found a CUDA device that can be used."""
     found = list(results.lines("doctor"))
     return bool(found and found[-1]["cuda"])
-
-
-def _one(results: Results, unit: Unit, seconds: float, command: Callable[[str, float], Sequence[str]]) -> str:
-    print(f"{unit.name}: up to {seconds:.0f} s", flush=True)
-    began = time.monotonic()
-    lines = len(list(results.lines(unit=unit.name)))
-    ends = sum(1 for _ in results.lines("end", unit.name))
-    with (results.folder / "units.log").open("a") as stream:
-        stream.write(f"\n=== {unit.name}\n")
-        stream.flush()
-        late, code = _run(list(command(unit.name, _PLANNED * seconds)), seconds, stream)
-    if sum(1 for _ in results.lines("end", unit.name)) == ends:
-        # It was killed before it could say so itself. One that had got somewhere goes on from there.
-        status = "unfinished" if late and len(list(results.lines(unit=unit.name))) > lines + 1 else "failed"
-        reason = f"ran past {seconds:.0f} s" if late else f"the process ended with {code}"
-        results.add(unit.name, "end", status=status, reason=reason, took=round(time.monotonic() - began, 1))
-    last = list(results.lines("end", unit.name))[-1]
-    print(f"{unit.name}: {last['status']} in {last['took']} s {last.get('reason', '')[:300]}", flush=True)
-    return str(last["status"])
-
-
-def _run(command: list[str], seconds: float, stream: Any) -> tuple[bool, int]:
-    """Run a process with all that it starts; whether it was killed for the time, and its status."""
-    # A group of its own; the older way is not safe in a process with threads.
-    apart: dict[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
-    with _group(subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, **apart)) as process:
-        try:
-            return False, process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return True, -1
-
-
-@contextlib.contextmanager
-def _group(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that leads a group: at the end nothing of the group is left (PyTorch's compiler has workers)."""
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def die_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from ..executable.measure import interleave
 from .gpu_bench import Bench, Net
 from .gpu_correct import TOLERANCE
 from .gpu_results import OutOfTime, Results
+from .gpu_schedules import prepared_ways
 from .gpu_state import gpu_state
 from .gpu_torch import references, settings
 from .gpu_ways import Ways
@@ -20,19 +22,20 @@ __all__ = ["cell"]
 
 def cell(
     bench: Bench, results: Results, unit: str, which: str, dtype: str, batch: int, *, seconds: float, passes: int = 3,
-    repeats: int = 30,
+    repeats: int = 30, without: Collection[str] = (),
 ) -> None:  # fmt: skip
     """Measure one cell and write every timing; a way that cannot run is a line that says why.
 
     The ways that take a minute or more to make (i1, i2) are made after the first pass over the others, whose timings are
-    written by then.
+    written by then, and take part in those that follow. Ways whose letters are in `without` are left out.
     """
     began = time.monotonic()
     nets = bench.models(which, batch, dtype)
     expected = references(nets, bench.torch_device)
     graph, library = bench.lowered(nets)
     results.add(unit, "conditions", **gpu_state(), **settings(), set=which, dtype=dtype, batch=batch, size=_size(nets))
-    side = Ways(bench, results, unit, graph, library, nets)
+    prepared = prepared_ways(bench, results, unit, graph, which, dtype, batch)
+    side = Ways(bench, results, unit, graph, library, nets, without, prepared)
 
     def left() -> float:
         return seconds - (time.monotonic() - began)
@@ -43,23 +46,37 @@ def cell(
         side.compare(expected, TOLERANCE[dtype])
         if not side.rounds:
             raise GacerError(f"{which} in {dtype} at batch {batch}: no way runs; the lines of kind `failed` say why")
-        for turn in range(passes):
-            if turn and left() < 5:
-                break
-            budget = max(5.0, 0.5 * left() / (passes - turn))
-            timed = interleave(side.rounds, repeats=repeats, warmup=5, budget_seconds=budget)
-            for name, quantiles in timed.items():
-                results.add(unit, "timing", way=name, turn=turn, seconds=[round(s, 9) for s in quantiles.seconds])
-            if turn == 0:
-                side.compiled(left)
-        for name, session in side.profiled.items():
-            spans = np.median(np.array(session.timed_rounds(3)), axis=0)
-            results.add(unit, "spans", way=name, spans=[[round(float(a), 9), round(float(b), 9)] for a, b in spans])
+        first = 1 if side.compiles else passes
+        with bench.turns.timed():
+            for turn in range(first):
+                if turn and left() < 5:
+                    break
+                _pass(bench, results, unit, side, turn, passes, repeats, left())
+        side.compiled(left)
+        with bench.turns.timed():
+            for turn in range(first, passes):
+                if left() < 5:
+                    break
+                _pass(bench, results, unit, side, turn, passes, repeats, left())
+            for name, session in side.profiled.items():
+                spans = np.median(np.array(session.timed_rounds(3)), axis=0)
+                results.add(unit, "spans", way=name, spans=[[round(float(a), 9), round(float(b), 9)] for a, b in spans])
         results.add(unit, "after", **gpu_state())
         if side.short:
             raise OutOfTime(side.short)
     finally:
         side.close()
+
+
+def _pass(
+    bench: Bench, results: Results, unit: str, side: Ways, turn: int, passes: int, repeats: int, left: float
+) -> None:
+    """All ways once more in turn, each timing written."""
+    usual = max(5.0, 0.5 * left / (passes - turn))
+    budget = usual if bench.turns.seconds is None else bench.turns.left(left) / (passes - turn)
+    timed = interleave(side.rounds, repeats=repeats, warmup=5, budget_seconds=budget)
+    for name, quantiles in timed.items():
+        results.add(unit, "timing", way=name, turn=turn, seconds=[round(s, 9) for s in quantiles.seconds])
 
 
 def _size(nets: list[Net]) -> list[list[int]]:

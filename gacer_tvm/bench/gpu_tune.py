@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from .._tvm import s_tir, tvm
+from ..graph.model import MultiTenantGraph
 from ..kernels.intrinsics import load_tensor_intrinsics
+from ..kernels.library import KernelLibrary
 from ..plan import check_plan, lower
 from ..schedule import make
 from ..tune.measure import BuiltModules, make_builder
 from ..tune.tune import repair
-from .gpu_bench import Bench
+from .gpu_bench import Bench, Net
 from .gpu_results import OutOfTime, Results
 
 __all__ = ["device_runner", "tune_set"]
@@ -41,6 +43,9 @@ def tune_set(
 ) -> None:
     """Tune the set's kernels, the one that takes most time first (`kernels`: only so many); one line a kernel.
 
+    Beside other units it is alone from the first measurement to the last: every candidate is timed, and the units that tune
+    write into one database.
+
     Raises
     ------
     OutOfTime
@@ -51,6 +56,17 @@ def tune_set(
     load_tensor_intrinsics()
     nets = bench.models(which, batch, dtype)
     graph, library = bench.lowered(nets)
+    library.ensure((operator.index, graph.tenants[operator.tenant].batch) for operator in graph.operators)
+    with bench.turns.timed():
+        if bench.turns.shared:
+            began, seconds = time.monotonic(), bench.turns.left(seconds)
+        _tune(bench, results, unit, graph, library, nets, began + seconds, trials, population, kernels)
+
+
+def _tune(
+    bench: Bench, results: Results, unit: str, graph: MultiTenantGraph, library: KernelLibrary, nets: list[Net], until: float,
+    trials: int, population: int, kernels: int | None,
+) -> None:  # fmt: skip
     plan = lower(make.sequential(graph, bench.device.name), graph)
     check_plan(plan, graph)
     session = bench.open(graph, plan, library)
@@ -79,7 +95,7 @@ def tune_set(
         held = _held(database, module)
         if held >= trials:
             continue
-        if time.monotonic() - began > seconds:
+        if time.monotonic() > until:
             raise OutOfTime(f"out of time before kernel {key}")
         context = ms.TuneContext(
             module,

@@ -12,7 +12,7 @@ Ways a to f run the same kernels.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,11 +24,12 @@ from ..executable.choose import choose
 from ..executable.measure import interleave
 from ..graph.model import MultiTenantGraph
 from ..plan import LaunchPlan, check_plan, lower
-from ..schedule import make
+from ..schedule import Schedule, make
 from ..search import search
 from .gpu_bench import Bench, Net
 from .gpu_correct import largest_error
 from .gpu_results import Results
+from .gpu_summary import WAYS
 from .gpu_torch import TorchWays
 
 __all__ = ["Ways", "one_tenant"]
@@ -52,10 +53,14 @@ class Ways:
     """The ways of one cell: a callable each, and the sessions behind them."""
 
     def __init__(
-        self, bench: Bench, results: Results, unit: str, graph: MultiTenantGraph, library: Any, nets: list[Net]
-    ) -> None:
+        self, bench: Bench, results: Results, unit: str, graph: MultiTenantGraph, library: Any, nets: list[Net],
+        without: Collection[str] = (), prepared: Mapping[str, Sequence[Schedule]] | None = None,
+    ) -> None:  # fmt: skip
         self.bench, self.results, self.unit = bench, results, unit
         self.graph, self.library, self.nets = graph, library, nets
+        self.without = frozenset(without)
+        # Schedules of d, e and f that need no search.
+        self.prepared = dict(prepared or {})
         self.rounds: dict[str, Callable[[], object]] = {}
         self.checked: dict[str, list[Any]] = {}
         self.profiled: dict[str, Any] = {}
@@ -63,6 +68,9 @@ class Ways:
         self._ways: TorchWays | None = None
         # What there was no time for; "" if nothing.
         self.short = ""
+        for way in WAYS:
+            if way[0] in self.without:
+                self._failed((way,), "left out, as it was told (--without)")
 
     def ours(self, seconds: float) -> None:
         """Ways a to f."""
@@ -86,23 +94,30 @@ class Ways:
         self._try("a", lambda: self._add("a", back_to_back, *alone))
         self._try("b", lambda: self._add("b", own_streams, *alone))
         self._try("c", self._parallel)
-        cost = RecordedCost(self._alone(sequential))
-        budget = min(self.bench.search_seconds, seconds / 15)
-        self._try("d", lambda: self._ablated("d", "spatial", cost, budget))
-        self._try("e", lambda: self._ablated("e", "temporal", cost, budget))
-        self._try("f", lambda: self._gacer(cost, budget))
+        searched = {"d", "e", "f"} - self.without - {way for way, found in self.prepared.items() if found}
+        cost = RecordedCost(self._alone(sequential)) if searched else None
+        searching = min(self.bench.search_seconds, seconds / 15)
+        measuring = min(self.bench.search_seconds, self.bench.turns.left(12 / 15 * seconds) / 12)
+        self._try("d", lambda: self._ablated("d", "spatial", cost, searching, measuring))
+        self._try("e", lambda: self._ablated("e", "temporal", cost, searching, measuring))
+        self._try("f", lambda: self._gacer(cost, searching, measuring))
 
     def eager(self) -> None:
         """Ways g and h."""
         if self.bench.torch_timed:
-            self._failed(("g", "h", "i1", "i2"), self.bench.torch_timed)
+            self._failed([way for way in ("g", "h", "i1", "i2") if way[0] not in self.without], self.bench.torch_timed)
             return
         self._try("g", lambda: self._torch_ways("g"))
         self._try("h", lambda: self._torch_ways("h"))
 
+    @property
+    def compiles(self) -> bool:
+        """Whether ways i1 and i2 are to be made."""
+        return not self.bench.torch_timed and self._ways is not None and "i" not in self.without
+
     def compiled(self, left: Callable[[], float]) -> None:
         """Ways i1 and i2, where their compilation does not take all the time that is left."""
-        if self.bench.torch_timed or self._ways is None:
+        if not self.compiles or self._ways is None:
             return
         begun = {line["model"] for line in self.results.lines("compiling", self.unit)}
         hung = begun - {line["model"] for line in self.results.lines("compiled", self.unit)}
@@ -123,6 +138,9 @@ class Ways:
                 return
             finally:
                 self.results.add(self.unit, "compiled", model=net.name, seconds=round(time.monotonic() - began, 1))
+        if self.bench.turns.shared:
+            note = "torch.compile measured its candidates while other units were at work"
+            self.results.add(self.unit, "note", note=note)
         in_turn, on_streams = self._ways.compiled(graphs)
         self._try("i1", lambda: self._add("i1", in_turn))
         self._try("i2", lambda: self._add("i2", on_streams))
@@ -153,6 +171,8 @@ class Ways:
 
     def _try(self, way: str, action: Callable[[], None]) -> None:
         """A way that cannot run must not take the others with it; what failed is kept as a line."""
+        if way[0] in self.without:
+            return
         try:
             action()
         except Exception as error:  # PyTorch, TVM and the driver raise many kinds
@@ -184,38 +204,45 @@ class Ways:
 
     def _alone(self, plan: LaunchPlan) -> dict[tuple[int, int, int | None], float]:
         session = self._session(plan)
-        times = np.median(np.array(session.timed_rounds(5)), axis=0)
+        with self.bench.turns.timed():
+            times = np.median(np.array(session.timed_rounds(5)), axis=0)
         cores = self.bench.device.units
         return {
             (launch.operator, launch.items, cores): max(float(end - start), 1e-7)
             for launch, (start, end) in zip(plan.launches, times, strict=True)
         }
 
-    def _ablated(self, way: str, ablation: str, cost: Any, budget: float) -> None:
-        found = search(
-            self.graph, self.bench.device, cost, ablation=ablation, time_budget_s=budget, evaluations=None, top=4
-        )
-        plans = [lower(ranked.schedule, self.graph) for ranked in found.ranked]
+    def _ablated(self, way: str, ablation: str, cost: Any, searching: float, measuring: float) -> None:
+        schedules = self.prepared.get(way, ())
+        if not schedules:
+            found = search(
+                self.graph, self.bench.device, cost, ablation=ablation, time_budget_s=searching, evaluations=None, top=4
+            )
+            schedules = [ranked.schedule for ranked in found.ranked]
+        plans = [lower(schedule, self.graph) for schedule in schedules]
         for plan in plans:
             check_plan(plan, self.graph)
         self.library.ensure({at for plan in plans for at in plan.kernels})
         sessions = {str(n): self._session(plan) for n, plan in enumerate(plans)}
-        timed = interleave({n: s.round for n, s in sessions.items()}, repeats=20, budget_seconds=budget)
+        with self.bench.turns.timed():
+            timed = interleave({n: s.round for n, s in sessions.items()}, repeats=20, budget_seconds=measuring)
         best = min(timed, key=lambda n: timed[n].median)
         self._schedule(way, plans[int(best)])
         self._add(way, sessions[best].round, sessions[best])
 
-    def _gacer(self, cost: Any, budget: float) -> None:
+    def _gacer(self, cost: Any, searching: float, measuring: float) -> None:
         plan, session, decision = choose(
             self.graph,
             self.library,
             self.bench.device,
             here=True,
-            search_seconds=2 * budget,
-            measure_seconds=2 * budget,
+            search_seconds=2 * searching,
+            measure_seconds=2 * measuring,
             candidates=6,
             cost=cost,
             feed=lambda s: self.bench.feed(s, self.graph, self.nets),
+            timed_section=self.bench.turns.timed,
+            found=self.prepared.get("f", ()),
         )
         self._open.append(session)
         self._schedule("f", plan, decision.as_text())

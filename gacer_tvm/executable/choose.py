@@ -7,6 +7,7 @@ measurement can tell.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,14 @@ class Decision:
     Attributes
     ----------
     search
-        The search's result.
+        The search's result; None where schedules found beforehand took its place.
     measured
         Timings of every candidate measured on the device, by name; empty where there was no device.
     chosen
         Name of the winner.
     """
 
-    search: SearchResult
+    search: SearchResult | None
     measured: Mapping[str, Quantiles] = field(default_factory=dict)
     chosen: str = ""
     cost: str = ""
@@ -57,7 +58,8 @@ class Decision:
 
     def as_text(self) -> str:
         """A few lines for people; predictions are called so."""
-        lines = [f"search: {line}" for line in self.search.as_text().splitlines()]
+        told = "schedules found beforehand" if self.search is None else self.search.as_text()
+        lines = [f"search: {line}" for line in told.splitlines()]
         if self.cost:
             lines.append(f"cost model: {self.cost}")
         if self.measured:
@@ -84,6 +86,8 @@ def choose(
     cost: Any = None,
     models: Sequence[str | Path] = ("tuning_logs",),
     record: Recorder | None = None,
+    timed_section: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    found: Sequence[Schedule] = (),
 ) -> tuple[LaunchPlan, Any, Decision]:
     """Find the schedule.
 
@@ -108,6 +112,10 @@ def choose(
         Folders where a learned model of the device is looked for (`gacer_tvm.cost.learned.find_model`).
     record
         Keeps what is measured.
+    timed_section
+        Entered for every measurement, and only for those: where several processes take turns at one device.
+    found
+        Schedules searched for beforehand, best first: they take the place of a search, and nothing is measured for one.
 
     Returns
     -------
@@ -115,24 +123,29 @@ def choose(
         The winner's plan and (where the device is here) its open session.
     """
     constants = Constants(graph) if here and device.kind == "cpu" else None
-    model, told = cost, ""
-    if model is None:
-        measured_alone = measure_alone(graph, library, device, constants, feed, record=record) if here else None
-        model, told = _default_cost(device, models, measured_alone, library)
-    result = search(
-        graph, device, model, objective=objective, seed=seed, time_budget_s=search_seconds, top=max(candidates, 1)
-    )
+    model, told, result = cost, "", None
+    if not found:
+        if model is None:
+            measured_alone = None
+            if here:
+                with timed_section():
+                    measured_alone = measure_alone(graph, library, device, constants, feed, record=record)
+            model, told = _default_cost(device, models, measured_alone, library)
+        result = search(
+            graph, device, model, objective=objective, seed=seed, time_budget_s=search_seconds, top=max(candidates, 1)
+        )
+        found = [result.best] if not here else [ranked.schedule for ranked in result.ranked]
     if not here:
-        plan = lower(result.best, graph)
+        plan = lower(found[0], graph)
         check_plan(plan, graph)
         return plan, None, Decision(result, {}, "gacer", told)
     plans: dict[str, LaunchPlan] = {}
     plain = {"sequential": make.sequential(graph, device.name), "parallel": _parallel(graph, device)}
     for name, schedule in plain.items():
         plans[name] = lower(schedule, graph)
-    for n, ranked in enumerate(result.ranked[:candidates]):
-        if not any(_same(ranked.schedule, p.schedule) for p in plans.values()):
-            plans[f"gacer-{n + 1}"] = lower(ranked.schedule, graph)
+    for n, schedule in enumerate(found[:candidates]):
+        if not any(_same(schedule, p.schedule) for p in plans.values()):
+            plans[f"gacer-{n + 1}"] = lower(schedule, graph)
     library.ensure({at for p in plans.values() for at in p.kernels})
     sessions = {}
     for name, plan in plans.items():
@@ -140,16 +153,19 @@ def choose(
         sessions[name] = open_session(graph, plan, library, device, constants)
         (feed or _feed_random)(sessions[name])
     rounds = {name: session.round for name, session in sessions.items()}
-    timed = interleave(rounds, repeats=15, budget_seconds=measure_seconds / 2, task="measuring schedules")
-    ranking = sorted(timed, key=lambda n: timed[n].median)
-    fastest_plain = next(name for name in ranking if name in plain)
-    finalists = {name: rounds[name] for name in dict.fromkeys([*ranking[:3], fastest_plain])}
-    again = interleave(finalists, repeats=25, warmup=1, budget_seconds=measure_seconds / 2, task="measuring finalists")
+    half = measure_seconds / 2
+    with timed_section():
+        timed = interleave(rounds, repeats=15, budget_seconds=half, task="measuring schedules")
+        ranking = sorted(timed, key=lambda n: timed[n].median)
+        fastest_plain = next(name for name in ranking if name in plain)
+        finalists = {name: rounds[name] for name in dict.fromkeys([*ranking[:3], fastest_plain])}
+        again = interleave(finalists, repeats=25, warmup=1, budget_seconds=half, task="measuring finalists")
     measured = {
         name: Quantiles(q.seconds + again[name].seconds) if name in again else q for name, q in timed.items()
     }
     if record is not None:
-        record.add_cost(model)
+        if model is not None:
+            record.add_cost(model)
         record.makespans({name: plan.schedule for name, plan in plans.items()}, measured)
     chosen = _winner(again, plain)
     for name, session in sessions.items():

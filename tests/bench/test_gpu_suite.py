@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,51 +18,22 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from gacer_tvm.bench import gpu, gpu_sanitize, gpu_supervise  # noqa: E402
-from gacer_tvm.bench.gpu_bench import SMALL, Bench, Net, small_nets, torch_inputs  # noqa: E402
+from gacer_tvm.bench.gpu_bench import Bench, Net, small_nets, torch_inputs  # noqa: E402
 from gacer_tvm.bench.gpu_profile import profile  # noqa: E402
 from gacer_tvm.bench.gpu_results import OutOfTime, Results  # noqa: E402
 from gacer_tvm.bench.gpu_summary import WAYS, cells, readme_table, summary  # noqa: E402
 from gacer_tvm.bench.gpu_torch import TorchWays  # noqa: E402
+from gacer_tvm.bench.gpu_turns import Turns  # noqa: E402
 from gacer_tvm.bench.gpu_ways import Ways, one_tenant  # noqa: E402
-from gacer_tvm.cost import Device  # noqa: E402
 from gacer_tvm.errors import GacerError  # noqa: E402
-from gacer_tvm.executable import choose as choose_module  # noqa: E402
-from gacer_tvm.kernels.store import KernelStore  # noqa: E402
+from gacer_tvm.executable.measure import interleave  # noqa: E402
 from gacer_tvm.kernels.target import make_target  # noqa: E402
 from gacer_tvm.models import SETS  # noqa: E402
 from gacer_tvm.plan import check_plan, lower  # noqa: E402
 from gacer_tvm.runtime.cuda import CudaSession  # noqa: E402
 from gacer_tvm.schedule import make  # noqa: E402
 
-from ..runtime.simulated import SimulatedDevice  # noqa: E402
-
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> KernelStore:
-    """Kernels compiled once for all tests."""
-    return KernelStore(tmp_path_factory.mktemp("kernels"))
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, kernels: KernelStore) -> Bench:
-    device = SimulatedDevice(0)
-
-    def opened(graph: Any, plan: Any, library: Any, *_: Any) -> CudaSession:
-        return CudaSession(graph, plan, library, driver=device)
-
-    monkeypatch.setattr(choose_module, "open_session", opened)
-    return Bench(
-        target=make_target("cpu"),
-        device=Device.named("nvidia-h200"),
-        torch_device="cpu",
-        open=opened,
-        nets=small_nets,
-        sets=SMALL,
-        search_seconds=0.05,
-        store=kernels,
-    )
 
 
 def test_correctness_unit_and_its_resumption(bench: Bench, tmp_path: Path) -> None:
@@ -163,6 +135,59 @@ def test_a_cell_without_time_for_torch_compile_is_taken_up_again(bench: Bench, t
     assert "unfinished (no time left for torch.compile of image" in summary(results)
 
 
+def test_a_cell_beside_other_units_times_in_turns(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every measurement is in a timed section, torch.compile in none; its ways are interleaved with all others."""
+    turns = Turns(tmp_path, 20.0)
+    alone = turns.timed
+    order: list[str] = []
+    inside: list[bool] = [False]
+
+    @contextmanager
+    def timed() -> Iterator[None]:
+        with alone():
+            order.append("timed")
+            inside[0] = True
+            yield
+            inside[0] = False
+
+    def measured(*given: Any, **options: Any) -> Any:
+        assert inside[0]
+        return interleave(*given, **options)
+
+    def compiled(self: Any, number: int) -> Any:
+        assert not inside[0]
+        order.append("compile")
+        return None
+
+    monkeypatch.setattr(turns, "timed", timed)
+    for module in ("bench.gpu_table", "bench.gpu_ways", "executable.choose"):
+        monkeypatch.setattr(f"gacer_tvm.{module}.interleave", measured)
+    monkeypatch.setattr(TorchWays, "compile", compiled)
+    monkeypatch.setattr(TorchWays, "compiled", lambda self, graphs: (lambda: None, lambda: None))
+    results = Results(tmp_path)
+    with turns:
+        place = replace(bench, turns=turns)
+        gpu.run_unit(lambda: place, results, "table/float32/b4/small", 600.0, rehearse=True, without=["g"])
+    assert order == ["timed"] * 5 + ["compile"] * 2 + ["timed"]
+    by_turn: dict[int, set[str]] = {}
+    for line in results.lines("timing"):
+        by_turn.setdefault(line["turn"], set()).add(line["way"])
+    assert by_turn == {0: set("abcdefh"), 1: {*"abcdefh", "i1", "i2"}}
+    assert {line["way"]: line["reason"] for line in results.lines("failed")} == {"g": "left out, as it was told (--without)"}
+    assert "torch.compile measured its candidates while other units were at work" in summary(results)
+
+
+def test_ways_left_out_are_said_and_not_made(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TorchWays, "compile", lambda *_: pytest.fail("was to be left out"))
+    monkeypatch.setattr(Ways, "_alone", lambda *_: pytest.fail("nothing needs it"))
+    results = Results(tmp_path)
+    gpu.run_unit(lambda: bench, results, "table/float32/b4/small", 600.0, rehearse=True, without="defi")
+    assert set(cells(results)["float32", 4, "small"]) == set("abcgh") and results.done()
+    assert {line["way"] for line in results.lines("failed")} == {"d", "e", "f", "i1", "i2"}
+
+
 def test_pytorch_without_cuda_is_the_reference_but_no_way(bench: Bench, tmp_path: Path) -> None:
     results = Results(tmp_path)
     place = replace(bench, torch_timed="PyTorch is built without CUDA")
@@ -213,10 +238,24 @@ def test_profile_writes_kernels_and_rounds(bench: Bench, tmp_path: Path) -> None
     profile(bench, Results(tmp_path), "profile", "small", "float32", 4, seconds=600.0, schedules=2)
     lines = [json.loads(text) for text in (tmp_path / "measurements.jsonl").read_text().splitlines()]
     alone = [line for line in lines if line["kind"] == "alone"]
-    assert {line["items"] for line in alone} >= {4, 2}
+    assert list(dict.fromkeys(line["items"] for line in alone)) == [4, 2, 1]
     assert all(len(line["seconds"]) == 7 and line["device"] == "nvidia-h200" for line in alone)
     rounds = [line for line in lines if line["kind"] == "round"]
-    assert len(rounds) == 2 and all(len(line["spans"]) >= len(alone) / 2 for line in rounds)
+    assert len(rounds) == 2 and all(len(line["spans"]) >= len(alone) / 3 for line in rounds)
+
+
+def test_profile_ends_with_its_time_alone_on_the_device(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(None, 100.0)
+    left = iter([100.0, 50.0, 20.0, 20.0, 20.0, 5.0])
+    monkeypatch.setattr(turns, "left", lambda otherwise: next(left))
+    results = Results(tmp_path)
+    profile(replace(bench, turns=turns), results, "profile", "small", "float32", 4, seconds=6000.0)
+    lines = [json.loads(text) for text in (tmp_path / "measurements.jsonl").read_text().splitlines()]
+    assert {line["items"] for line in lines if line["kind"] == "alone"} == {4, 2}
+    assert "no time to measure chunks of 1 or less alone" in summary(results)
+    assert sum(line["kind"] == "round" for line in lines) == 2
 
 
 def test_tuning_unit(bench: Bench, tmp_path: Path) -> None:
