@@ -25,6 +25,7 @@ from .gpu_correct import BATCH, RANDOMS, correct
 from .gpu_results import OutOfTime, Results
 from .gpu_summary import summary
 from .gpu_supervise import Unit, die_with_parent, supervise, units, usable, wanted
+from .gpu_tilings import MOST
 from .gpu_turns import Turns
 
 __all__ = ["main", "run_unit"]
@@ -84,6 +85,10 @@ def _run(
         from .gpu_profile import profile
 
         profile(place, results, name, which, dtype, batch, seconds=seconds, schedules=2 if rehearse else 60)
+    elif what == "tilings":
+        from .gpu_tilings import time_tilings
+
+        time_tilings(place, results, name, which, dtype, batch, most=2 if rehearse else MOST)
     else:
         from .gpu_tune import tune_set
 
@@ -190,6 +195,7 @@ def _todo(rehearse: bool, seconds: float) -> list[Unit]:
         *(Unit(f"correct/{dtype}/small", 1, 300) for dtype in dtypes),
         *(Unit(f"table/{dtype}/b4/small", 1, 300) for dtype in dtypes),
         *(Unit(f"sanitize/{tool}", 1, 300) for tool in ("memcheck", "racecheck")),
+        *(Unit(f"tilings/{dtype}/b4/small", 1, 300) for dtype in dtypes),
         Unit("profile/float32/b4/small", 1, 300),
         Unit("tune/float32/b4/small", 1, 300),
     ]

@@ -37,7 +37,9 @@ def units(sets: Sequence[str], seconds: float) -> list[Unit]:
             found += [Unit(f"table/{dtype}/b{batch}/{which}", 60, turn(120, 0.12, 1200)) for which in sets]
         if batch == 8:
             found += [Unit(f"sanitize/{tool}", 45, turn(90, 0.06, 400)) for tool in ("memcheck", "racecheck")]
-    found += [Unit(f"profile/float32/b8/{which}", 45, turn(60, 0.05, 400)) for which in sets]
+    for dtype in ("float32", "float16"):
+        found += [Unit(f"tilings/{dtype}/b8/{which}", 45, turn(60, 0.05, 400)) for which in sets]
+        found += [Unit(f"profile/{dtype}/b8/{which}", 45, turn(60, 0.05, 400)) for which in sets]
     found += [Unit(f"tune/float32/b8/{which}", 90, turn(120, 0.2, 3600)) for which in sets]
     return found
 
@@ -70,7 +72,7 @@ def supervise(
     end = time.monotonic() + 60 * minutes
     chosen = wanted(todo, only)
     # What is owed first, its unfinished units included; then what could go on for ever.
-    endless = [unit for unit in chosen if unit.name.startswith(("profile", "tune"))]
+    endless = [unit for unit in chosen if unit.name.startswith(("tilings", "profile", "tune"))]
     owed = [unit for unit in chosen if unit not in endless]
     if jobs > 1:
         for unit in [unit for unit in owed if unit.always]:

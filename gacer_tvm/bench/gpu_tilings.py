@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import progress
+from .._tvm import tvm
 from ..errors import GacerError
 from ..graph.model import MultiTenantGraph
 from ..kernels import rules
@@ -28,12 +28,17 @@ from ..kernels.rules.base import NotApplicable
 from ..tune.records import FILES, KernelNote, Records, workload_key
 from .gpu_bench import Bench
 from .gpu_results import Results
+from .gpu_state import gpu_state
 
-__all__ = ["Candidate", "candidates", "collect", "prepared", "time_tilings"]
+__all__ = ["MOST", "Candidate", "candidates", "collect", "prepared", "time_tilings"]
+
+#: Kernels of a set whose tilings are timed, those with most arithmetic first.
+MOST = 30
 
 # Seconds of kernels in one graph: long beside what launching it costs.
 _ROW_SECONDS = 1e-3
 _MOST_CALLS = 64
+_COMPARED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,6 @@ def time_tilings(
     batch: int,
     *,
     most: int | None = None,
-    turn: AbstractContextManager[Any] | None = None,
 ) -> None:
     """Time every tiling of a set's kernels on the device; one line each, and whether it computes what the default does."""
     nets = bench.models(which, batch, dtype)
@@ -129,8 +133,9 @@ def time_tilings(
     ready = list(prepared(bench, graph, chosen))
     from ..runtime.cuda_driver import cuda_driver
 
+    results.add(unit, "state", **gpu_state(), set=which, dtype=dtype, batch=batch, tvm=tvm.__version__)
     timer = _Timer(cuda_driver())
-    with turn or nullcontext():
+    with bench.turns.timed():
         for one in chosen:
             name = graph.operators[one.operator].name
             expected: np.ndarray | None = None
@@ -140,8 +145,8 @@ def time_tilings(
                     continue
                 seconds, found = timer.time(kernel)
                 expected = found if expected is None else expected
-                scale = float(np.abs(expected.astype(np.float64)).max()) or 1.0
-                error = float(np.abs(found.astype(np.float64) - expected).max()) / scale
+                scale = float(np.abs(expected).max()) or 1.0
+                error = float(np.abs(found - expected).max()) / scale
                 results.add(
                     unit, "tiling", kernel=name, key=one.key, tiling=text, default=text == one.tilings[0],
                     seconds=[round(s, 10) for s in seconds], error=error if math.isfinite(error) else None,
@@ -159,8 +164,6 @@ class _Timer:
 
     def arguments(self, graph: MultiTenantGraph, operator: int) -> None:
         """Random values for what an operator reads, and memory for its one result."""
-        from .._tvm import tvm
-
         held = graph.operators[operator]
         self._tensors = []
         for buffer in (*held.reads, *held.writes):
@@ -175,10 +178,12 @@ class _Timer:
             self._tensors.append(tvm.runtime.tensor(values, self._driver.tvm_device))
 
     def time(self, kernel: Kernel, rows: int = 5) -> tuple[list[float], np.ndarray]:
-        """Seconds of a call in each of so many rows, and the result."""
+        """Seconds of a call in each of so many rows, and some of the result's values."""
         calls = max(2, min(_MOST_CALLS, int(_ROW_SECONDS / max(self._row(kernel, 4, 1)[0], 1e-6))))
         seconds = self._row(kernel, calls, rows)
-        return seconds, self._tensors[-1].numpy()
+        result = self._tensors[-1].numpy().reshape(-1)
+        # A value here and there: comparing all takes longer than all that is timed.
+        return seconds, result[:: max(1, result.size // _COMPARED)].astype(np.float64)
 
     def _row(self, kernel: Kernel, calls: int, rows: int) -> list[float]:
         driver, stream = self._driver, self._stream

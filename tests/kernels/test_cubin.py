@@ -139,7 +139,7 @@ def test_shared_memory_and_registers_are_those_of_the_machine_code() -> None:
     c = te.compute((64, 64), lambda i, j: te.sum(a[i, k] * b[k, j], axis=k), name="c")
     func = te.create_prim_func([a, b, c]).with_attr("global_symbol", "f").with_attr("tirx.noalias", True)
     scheduled = rules.schedule(func, target)
-    assert scheduled.rule == "dlight.Matmul"
+    assert scheduled.rule == "gemm"
     text = device_text(scheduled.func, target)
     shape = launch_shape(scheduled.func)
     before = with_device_figures(shape, text, "f", target)

@@ -31,7 +31,7 @@ def test_each_kernel_is_listed_once_with_its_figures() -> None:
     assert len(lines) == 2 == len(done)
     assert cubins.lines_of(library, device, done) == []
     product = next(line for line in lines if "matmul" in line.kernel)
-    assert product.rule == "dlight.Matmul" and product.gpu_kernels == 1 and product.spilled == 0
+    assert product.rule == "thin" and product.gpu_kernels == 1 and product.spilled == 0
     assert 0 < product.registers <= 255 and product.shared > 0
     # By hand: registers are given out to warps in units of 256, an SM has 65,536 of them and 2048 threads.
     warps = product.block // 32

@@ -142,9 +142,8 @@ def test_cuda_kernels_are_bound_and_say_by_which_rule() -> None:
         host="llvm",
     )
     mod = module([(4, 100, 64), (64, 30)], lambda x, y: op.nn.softmax(op.matmul(x, y), -1))
-    for func in kernels(mod).values():
-        made = rules.schedule(func, target)
-        assert made.rule.startswith("dlight.")
+    made = {name: rules.schedule(func, target).rule for name, func in kernels(mod).items()}
+    assert made.pop("matmul") == "gemm" and all(rule.startswith("dlight.") for rule in made.values()) and made
 
 
 @pytest.mark.parametrize("operator", ["convolution", "product", "pool"])

@@ -16,6 +16,8 @@ from .product import inline_into, product
 __all__ = ["ThinTile", "thin", "thin_tiles"]
 
 _THIN = 16
+# Beyond it (pixels of a convolution to few channels) there is work enough without sharing reductions.
+_LONG = 16384
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def thin(func: tir.PrimFunc, tile: ThinTile) -> tir.PrimFunc:
     _, rows, columns, _ = p.extents
     if min(rows, columns) > _THIN:
         raise NotApplicable("neither side is thin")
+    if max(rows, columns) > _LONG:
+        raise NotApplicable("the long side alone keeps every thread busy")
     by_rows = rows > columns
     large = p.rows if by_rows else p.columns
     sch.pad_einsum(main, [1, tile.wide, 1, tile.shares] if by_rows else [1, 1, tile.wide, tile.shares])
