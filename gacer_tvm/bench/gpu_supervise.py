@@ -19,6 +19,9 @@ from .gpu_results import Results
 __all__ = ["Unit", "die_with_parent", "supervise", "units", "usable", "wanted"]
 
 _ATTEMPTS = 3
+# Units that never have the device to themselves, and the share of the time that they have beside others: nobody can time
+# before they have ended.
+_UNTIMED, _UNTIMED_SHARE = ("correct", "sanitize"), 0.6
 # Seconds between looks at processes that run side by side.
 _POLLED = 0.1
 
@@ -67,7 +70,8 @@ def supervise(
     only
         Only units whose names contain one of these (and those that always run).
     jobs
-        So many units at once. Each then has all the time that is left, since it also waits for others.
+        So many units at once. Each then has all the time that is left, since it also waits for others; those that only
+        check leave the others a part of it.
     """
     end = time.monotonic() + 60 * minutes
     chosen = wanted(todo, only)
@@ -117,12 +121,15 @@ def _side_by_side(
 ) -> None:
     waiting = list(todo)
     running: list[Process] = []
+    timed = any(not unit.name.startswith(_UNTIMED) for unit in todo)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 unit = waiting.pop(0)
                 if _due(results, unit, end):
                     seconds = end - time.monotonic()
+                    if timed and unit.name.startswith(_UNTIMED):
+                        seconds *= _UNTIMED_SHARE
                     running.append(Process(results, unit, seconds, command, planned=PLANNED_TOGETHER, apart=True))
             for process in [process for process in running if process.over()]:
                 running.remove(process)

@@ -130,6 +130,19 @@ def test_side_by_side_all_units_run_whatever_one_of_them_does(tmp_path: Path, co
     assert (tmp_path / "table.md").exists()
 
 
+def test_units_that_only_check_leave_time_to_those_that_wait_for_them(
+    tmp_path: Path, command: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    todo = units_of("correct/one", "table/two")
+    gpu_supervise.supervise(Results(tmp_path), 5, command, todo, jobs=2)
+    gpu_supervise.supervise(Results(tmp_path / "alone"), 5, command, units_of("correct/one"), jobs=2)
+    assert [line for line in capsys.readouterr().out.splitlines() if "up to" in line] == [
+        "correct/one: up to 180 s",
+        "table/two: up to 300 s",
+        "correct/one: up to 300 s",
+    ]
+
+
 def test_only_some_units(tmp_path: Path, command: Any) -> None:
     results = Results(tmp_path)
     gpu_supervise.supervise(results, 1, command, units_of("doctor", "aa", "ab", "cc", "ad"), ["b", "cc"], jobs=2)
