@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..kernels import rules
 from ..kernels.library import Kernel, KernelLibrary
 from ..kernels.request import GENERATION
 from ..kernels.rules.base import NotApplicable
+from ..kernels.store import KernelStore, write_beside
 from ..tune.records import FILES, KernelNote, Records, workload_key
 from .gpu_bench import Bench
 from .gpu_results import Results
@@ -33,12 +34,13 @@ from .gpu_state import gpu_state
 __all__ = ["MOST", "Candidate", "candidates", "collect", "prepared", "time_tilings"]
 
 #: Kernels of a set whose tilings are timed, those with most arithmetic first.
-MOST = 30
+MOST = 16
 
 # Seconds of kernels in one graph: long beside what launching it costs.
 _ROW_SECONDS = 1e-3
 _MOST_CALLS = 64
 _COMPARED = 1 << 16
+_INDEX = "tilings-index"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,10 @@ class Candidate:
     ----------
     operator
         One that the kernel belongs to.
+    request
+        The kernel's key in the library, untuned.
     key
-        The kernel's workload key, as tuning databases have it.
+        Its workload key, as tuning databases have it.
     weight
         Floating-point operations of all operators with this kernel.
     tilings
@@ -58,6 +62,7 @@ class Candidate:
     """
 
     operator: int
+    request: str
     key: str
     weight: float
     tilings: tuple[str, ...]
@@ -76,8 +81,32 @@ class _Tiled:
             return None
 
 
+class _Index:
+    """Which tilings each kernel has and which stored kernel each of them is: working that out takes longer than to time them."""
+
+    def __init__(self, store: KernelStore | None) -> None:
+        self._path = None if store is None else store.folder / _INDEX
+        self.tilings: dict[str, list[str]] = {}
+        self.kernels: dict[str, str] = {}
+        self._read()
+
+    def _read(self) -> None:
+        if self._path is not None and self._path.is_file():
+            held = json.loads(self._path.read_text())
+            self.tilings = {**held["tilings"], **self.tilings}
+            self.kernels = {**held["kernels"], **self.kernels}
+
+    def save(self) -> None:
+        """Write it, with what others have written since."""
+        if self._path is not None:
+            self._read()
+            text = json.dumps({"tilings": self.tilings, "kernels": self.kernels}, indent=0, sort_keys=True)
+            write_beside(self._path, lambda beside: beside.write_text(text))
+
+
 def candidates(graph: MultiTenantGraph, library: KernelLibrary, most: int | None = None) -> list[Candidate]:
     """The kernels of whole operators that our own rules make, the one with most arithmetic first (`most`: so many)."""
+    index = _Index(library.store)
     weights: dict[str, float] = {}
     first: dict[str, int] = {}
     functions: dict[str, Any] = {}
@@ -89,31 +118,49 @@ def candidates(graph: MultiTenantGraph, library: KernelLibrary, most: int | None
         weights[request.key] = weights.get(request.key, 0.0) + flops + 10 * moved
         first.setdefault(request.key, operator.index)
         functions.setdefault(request.key, request.func)
-    found = []
+    found: list[Candidate] = []
     for key in sorted(weights, key=lambda k: -weights[k]):
         if most is not None and len(found) >= most:
             break
-        with library.target:
-            known = rules.tilings(functions[key], library.target)
-        if len(known) > 1:
-            found.append(Candidate(first[key], workload_key(functions[key]), weights[key], tuple(known)))
+        if key not in index.tilings:
+            with library.target:
+                index.tilings[key] = rules.tilings(functions[key], library.target)
+        if len(index.tilings[key]) > 1:
+            found.append(Candidate(first[key], key, workload_key(functions[key]), weights[key], tuple(index.tilings[key])))
+    index.save()
     return found
 
 
-def prepared(bench: Bench, graph: MultiTenantGraph, chosen: Sequence[Candidate]) -> Iterator[tuple[Candidate, str, Kernel]]:
+def prepared(
+    bench: Bench, graph: MultiTenantGraph, chosen: Sequence[Candidate]
+) -> dict[tuple[Candidate, str], Kernel]:
     """Compile every candidate, or take it from the store; those that do not compile as they are, are left out."""
-    texts = list(dict.fromkeys(text for one in chosen for text in one.tilings))
-    with progress.update("compiling tilings", len(texts)) as task:
-        for text in texts:
-            having = [one for one in chosen if text in one.tilings]
+    index = _Index(bench.store)
+    names = {(one, text): f"{one.request} {text}" for one in chosen for text in one.tilings}
+    stored = {index.kernels.get(name, "") for name in names.values()} - {""}
+    loaded = {} if bench.store is None else bench.store.load(stored, bench.target)
+    found: dict[tuple[Candidate, str], Kernel] = {}
+    missing: dict[str, list[Candidate]] = {}
+    for (one, text), name in names.items():
+        key = index.kernels.get(name)
+        if key is None or (key and key not in loaded):
+            missing.setdefault(text, []).append(one)
+        elif key:
+            found[one, text] = loaded[key][0]
+    with progress.update("compiling tilings", len(missing)) as task:
+        for text, having in missing.items():
             library = KernelLibrary(graph, bench.target, providers=(_Tiled(text),), store=bench.store)
-            at = {one.operator: graph.tenants[graph.operators[one.operator].tenant].batch for one in having}
-            library.ensure(at.items())
-            for one in having:
-                kernel = library.get(one.operator, at[one.operator])
-                if kernel.rule == f"tiling {text}" and not kernel.workspaces:
-                    yield one, text, kernel
+            at = {one: graph.tenants[graph.operators[one.operator].tenant].batch for one in having}
+            library.ensure((one.operator, batch) for one, batch in at.items())
+            for one, batch in at.items():
+                kernel = library.get(one.operator, batch)
+                good = kernel.rule == f"tiling {text}" and not kernel.workspaces
+                index.kernels[names[one, text]] = kernel.key if good else ""
+                if good:
+                    found[one, text] = kernel
             task.advance(1)
+    index.save()
+    return found
 
 
 def time_tilings(
@@ -130,7 +177,7 @@ def time_tilings(
     nets = bench.models(which, batch, dtype)
     graph, library = bench.lowered(nets)
     chosen = candidates(graph, library, most)
-    ready = list(prepared(bench, graph, chosen))
+    ready = prepared(bench, graph, chosen)
     from ..runtime.cuda_driver import cuda_driver
 
     results.add(unit, "state", **gpu_state(), set=which, dtype=dtype, batch=batch, tvm=tvm.__version__)
@@ -140,10 +187,14 @@ def time_tilings(
             name = graph.operators[one.operator].name
             expected: np.ndarray | None = None
             timer.arguments(graph, one.operator)
-            for candidate, text, kernel in ready:
-                if candidate is not one:
+            for text in one.tilings:
+                if (one, text) not in ready:
                     continue
-                seconds, found = timer.time(kernel)
+                try:
+                    seconds, found = timer.time(ready[one, text])
+                except (RuntimeError, ValueError) as failure:
+                    results.add(unit, "refused", kernel=name, key=one.key, tiling=text, reason=str(failure)[-300:])
+                    continue
                 expected = found if expected is None else expected
                 scale = float(np.abs(expected).max()) or 1.0
                 error = float(np.abs(found - expected).max()) / scale

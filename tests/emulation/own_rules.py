@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import lru_cache
 from typing import Any
 
@@ -50,6 +51,7 @@ CASES: dict[str, tuple[tuple[tuple[int, ...], ...], Any, tuple[str, str]]] = {
     "1x1, strides": (((3, 20, 8, 8), (18, 20, 1, 1)), _conv(strides=2), ("gemm", "tensor gemm")),
     "7x7 of three channels": (((1, 3, 20, 22), (24, 3, 7, 7)), _conv(padding=3, strides=2), ("gemm", "tensor gemm")),
     "depthwise": (((2, 10, 9, 9), (10, 1, 3, 3), (1, 10, 1, 1)), _conv(padding=1, groups=10), ("direct", "direct")),
+    "few channels": (((4, 3, 6, 6), (8, 3, 3, 3), (1, 8, 1, 1)), _conv(padding=1), ("gemm", "tensor gemm")),
     "one pixel": (((4, 40, 1, 1), (24, 40, 1, 1), (1, 24, 1, 1)), _conv(), ("thin", "thin")),
     "matrix product": (((40, 70), (70, 50), (50,)), _matmul, ("gemm", "tensor gemm")),
     "rows of eight": (((8, 130), (130, 70), (70,)), _matmul, ("thin", "thin")),
@@ -90,9 +92,17 @@ def _run(func: Any, name: str, dtype: str) -> np.ndarray:
         library = tvm.compile(tvm.IRModule({"main": func.with_attr("global_symbol", "main")}), target)
     arrays = _truth(name, dtype)[0]
     tensors = [tvm.runtime.tensor(a, tvm.cuda(0)) for a in arrays[:-1]]
-    tensors.append(tvm.runtime.tensor(np.full_like(arrays[-1], np.nan), tvm.cuda(0)))
-    library["main"](*tensors)
-    return tensors[-1].numpy()
+    found = []
+    for order in ("", "1"):
+        # The emulated device runs blocks one after another: once from the first to the last, once from the last to the first.
+        os.environ.pop("EMULATED_CUDA_BACKWARDS", None)
+        if order:
+            os.environ["EMULATED_CUDA_BACKWARDS"] = order
+        result = tvm.runtime.tensor(np.full_like(arrays[-1], np.nan), tvm.cuda(0))
+        library["main"](*tensors, result)
+        found.append(result.numpy())
+    np.testing.assert_array_equal(*found)
+    return found[0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -103,7 +113,7 @@ def test_every_tiling_computes_what_the_function_says(name: str, dtype: str) -> 
     made = rules.schedule(func, target)
     assert made.rule == CASES[name][2][dtype == "float16"] and not made.failures, made
     known = rules.tilings(func, target)
-    assert len(known) >= 3 and {json.loads(text)["rule"] for text in known} == {made.rule}
+    assert len(known) >= 2 and {json.loads(text)["rule"] for text in known} == {made.rule}
     ran = 0
     for text in known:
         try:
@@ -116,7 +126,7 @@ def test_every_tiling_computes_what_the_function_says(name: str, dtype: str) -> 
         error = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())
         assert error <= (1e-5 if dtype == "float32" else 4e-3), (text, error)
         ran += 1
-    assert ran >= 3
+    assert ran >= 2
 
 
 def test_a_tiling_that_is_none_is_refused() -> None:

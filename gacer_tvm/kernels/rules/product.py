@@ -46,6 +46,8 @@ class Product:
         Of s, rows, columns and depth.
     rows, columns
         The operand that has the row axis, buffer [s, row, depth], and the one with the columns, [s, depth, column].
+    fused
+        Whether rows or columns are several axes in one (pixels of several images).
     dtype
         Of both operands; the accumulator's is `total`.
     """
@@ -55,6 +57,7 @@ class Product:
     extents: tuple[int, int, int, int]
     rows: Operand
     columns: Operand
+    fused: bool
     dtype: str
     total: str
 
@@ -156,7 +159,9 @@ def product(func: tir.PrimFunc, *, depth_first: bool, taps_first: bool = False) 
     sch.transform_block_layout(block, _map(list(renewed.values()), "srck", taps_first))
     extents = tuple(int(v.dom.extent) for v in sch.get(block).iter_vars)
     operands = [Operand(n, deep[n], padded[n]) for n in (0, 1)]
-    return Product(sch, block, extents, operands[0], operands[1], dtypes.pop(), total)  # type: ignore[arg-type]
+    kinds = [role for role, _ in roles.values()]
+    fused = max(kinds.count("r"), kinds.count("c")) > 1
+    return Product(sch, block, extents, operands[0], operands[1], fused, dtypes.pop(), total)  # type: ignore[arg-type]
 
 
 # What an axis of the block is: one of "srck", or "1" where it has a single value; and its extent.

@@ -59,6 +59,9 @@ def thin(func: tir.PrimFunc, tile: ThinTile) -> tir.PrimFunc:
     _, rows, columns, _ = p.extents
     if min(rows, columns) > _THIN:
         raise NotApplicable("neither side is thin")
+    if p.fused:
+        # The part of the result that a block writes is then no box of its axes, and TVM would let blocks write each other's.
+        raise NotApplicable("a side of several axes")
     if max(rows, columns) > _LONG:
         raise NotApplicable("the long side alone keeps every thread busy")
     by_rows = rows > columns

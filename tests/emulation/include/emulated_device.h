@@ -102,9 +102,14 @@ static void launch(void (*function)(void**), void** given, const unsigned* grid,
   }
   entry = function;
   arguments = given;
-  for (block_index.z = 0; block_index.z < grid_size.z; ++block_index.z)
-    for (block_index.y = 0; block_index.y < grid_size.y; ++block_index.y)
-      for (block_index.x = 0; block_index.x < grid_size.x; ++block_index.x) run_block(threads);
+  // Blocks may run in any order: one that writes another's results is found where they run in both.
+  bool backwards = std::getenv("EMULATED_CUDA_BACKWARDS") != nullptr;
+  int count = grid_size.x * grid_size.y * grid_size.z;
+  for (int n = 0; n < count; ++n) {
+    int place = backwards ? count - 1 - n : n;
+    block_index = {place % grid_size.x, place / grid_size.x % grid_size.y, place / (grid_size.x * grid_size.y)};
+    run_block(threads);
+  }
 }
 
 template <class T>
