@@ -54,7 +54,7 @@ def run_unit(
 
 def _run(
     bench: Callable[[], Bench], results: Results, name: str, seconds: float, randoms: int, cache: str | None = None,
-    rehearse: bool = False, without: Sequence[str] = (),
+    rehearse: bool = False, without: Sequence[str] = (), rounds: int = 60,
 ) -> None:  # fmt: skip
     what, *rest = name.split("/")
     if what == "doctor":
@@ -84,7 +84,7 @@ def _run(
     elif what == "profile":
         from .gpu_profile import profile
 
-        profile(place, results, name, which, dtype, batch, seconds=seconds, schedules=2 if rehearse else 60)
+        profile(place, results, name, which, dtype, batch, seconds=seconds, schedules=min(2, rounds) if rehearse else rounds)
     elif what == "tilings":
         from .gpu_tilings import time_tilings
 
@@ -123,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--without", action="append", default=[], choices=tuple("abcdefghi"), metavar="WAY",
         help="leave a way out of the table, by its letter; i is torch.compile (repeatable)",
     )  # fmt: skip
+    parser.add_argument(
+        "--rounds", type=int, default=60, metavar="N", help="random schedules that a profile measures after the kernels alone"
+    )
     parser.add_argument("--list", action="store_true", help="list the units and what is done")
     parser.add_argument("--unit", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=300.0, help=argparse.SUPPRESS)
@@ -145,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     cache=given.cache,
                     rehearse=given.rehearse,
                     without=given.without,
+                    rounds=given.rounds,
                 )  # fmt: skip
         except Exception:
             traceback.print_exc()
@@ -169,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rest += ["--schedules", str(given.schedules)] if given.schedules else []
         rest += ["--device", given.device] if given.device else []
         rest += [word for way in given.without for word in ("--without", way)]
+        rest += ["--rounds", str(given.rounds)]
         rest += ["--jobs", str(given.jobs)] + (["--timing-seconds", f"{timing:.1f}"] if timing is not None else [])
         return [sys.executable, "-m", "gacer_tvm.bench.gpu", *options, *cache, *logs, *rest]
 

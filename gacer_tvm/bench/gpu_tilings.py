@@ -28,7 +28,7 @@ from ..kernels.rules.base import NotApplicable
 from ..kernels.store import KernelStore, write_beside
 from ..tune.records import FILES, KernelNote, Records, workload_key
 from .gpu_bench import Bench
-from .gpu_results import Results
+from .gpu_results import OutOfTime, Results
 from .gpu_state import gpu_state
 
 __all__ = ["MOST", "Candidate", "candidates", "collect", "prepared", "time_tilings"]
@@ -190,6 +190,8 @@ def time_tilings(
             for text in one.tilings:
                 if (one, text) not in ready:
                     continue
+                if bench.turns.left(math.inf) <= 0:
+                    raise OutOfTime(f"out of time for timing before {name}")
                 try:
                     seconds, found = timer.time(ready[one, text])
                 except (RuntimeError, ValueError) as failure:
