@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -41,26 +42,30 @@ def cell(
         return seconds - (time.monotonic() - began)
 
     try:
-        side.ours(seconds)
+        side.plain()
         side.eager()
-        side.compare(expected, TOLERANCE[dtype])
-        if not side.rounds:
-            raise GacerError(f"{which} in {dtype} at batch {batch}: no way runs; the lines of kind `failed` say why")
-        first = 1 if side.compiles else passes
-        with bench.turns.timed():
-            for turn in range(first):
-                if turn and left() < 5:
-                    break
-                _pass(bench, results, unit, side, turn, passes, repeats, left())
-        side.compiled(left)
-        with bench.turns.timed():
-            for turn in range(first, passes):
-                if left() < 5:
-                    break
-                _pass(bench, results, unit, side, turn, passes, repeats, left())
-            for name, session in side.profiled.items():
-                spans = np.median(np.array(session.timed_rounds(3)), axis=0)
-                results.add(unit, "spans", way=name, spans=[[round(float(a), 9), round(float(b), 9)] for a, b in spans])
+        # Where nothing is left to search, one turn on the device is enough: each further one waits for all other units.
+        with nullcontext() if side.searches else bench.turns.timed():
+            side.regulated(seconds)
+            side.compare(expected, TOLERANCE[dtype])
+            if not side.rounds:
+                raise GacerError(f"{which} in {dtype} at batch {batch}: no way runs; the lines of kind `failed` say why")
+            first = 1 if side.compiles else passes
+            with bench.turns.timed():
+                for turn in range(first):
+                    if turn and left() < 5:
+                        break
+                    _pass(bench, results, unit, side, turn, passes, repeats, left())
+                if not side.compiles:
+                    _spans(results, unit, side)
+        if side.compiles:
+            side.compiled(left)
+            with bench.turns.timed():
+                for turn in range(first, passes):
+                    if left() < 5:
+                        break
+                    _pass(bench, results, unit, side, turn, passes, repeats, left())
+                _spans(results, unit, side)
         results.add(unit, "after", **gpu_state())
         if side.short:
             raise OutOfTime(side.short)
@@ -77,6 +82,13 @@ def _pass(
     timed = interleave(side.rounds, repeats=repeats, warmup=5, budget_seconds=budget)
     for name, quantiles in timed.items():
         results.add(unit, "timing", way=name, turn=turn, seconds=[round(s, 9) for s in quantiles.seconds])
+
+
+def _spans(results: Results, unit: str, side: Ways) -> None:
+    """When each launch of our ways began and ended, for the time lines."""
+    for name, session in side.profiled.items():
+        spans = np.median(np.array(session.timed_rounds(3)), axis=0)
+        results.add(unit, "spans", way=name, spans=[[round(float(a), 9), round(float(b), 9)] for a, b in spans])
 
 
 def _size(nets: list[Net]) -> list[list[int]]:

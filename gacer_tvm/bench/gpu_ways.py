@@ -72,11 +72,14 @@ class Ways:
             if way[0] in self.without:
                 self._failed((way,), "left out, as it was told (--without)")
 
-    def ours(self, seconds: float) -> None:
-        """Ways a to f."""
-        device = self.bench.device
-        sequential = lower(make.sequential(self.graph, device.name), self.graph)
-        check_plan(sequential, self.graph)
+    @property
+    def searches(self) -> bool:
+        """Whether schedules of ways d to f are to be searched for here."""
+        return bool({"d", "e", "f"} - self.without - {way for way, found in self.prepared.items() if found})
+
+    def plain(self) -> None:
+        """Ways a to c, and the kernels of the prepared schedules."""
+        sequential = self._sequential()
         alone = [self._session(one_tenant(sequential, self.graph, n)) for n in range(len(self.graph.tenants))]
         main, finish = alone[0].issue.main, alone[0].driver.finish
 
@@ -94,8 +97,12 @@ class Ways:
         self._try("a", lambda: self._add("a", back_to_back, *alone))
         self._try("b", lambda: self._add("b", own_streams, *alone))
         self._try("c", self._parallel)
-        searched = {"d", "e", "f"} - self.without - {way for way, found in self.prepared.items() if found}
-        cost = RecordedCost(self._alone(sequential)) if searched else None
+        prepared = (lower(schedule, self.graph) for found in self.prepared.values() for schedule in found)
+        self.library.ensure({at for plan in prepared for at in plan.kernels})
+
+    def regulated(self, seconds: float) -> None:
+        """Ways d to f."""
+        cost = RecordedCost(self._alone(self._sequential())) if self.searches else None
         searching = min(self.bench.search_seconds, seconds / 15)
         measuring = min(self.bench.search_seconds, self.bench.turns.left(12 / 15 * seconds) / 12)
         self._try("d", lambda: self._ablated("d", "spatial", cost, searching, measuring))
@@ -186,6 +193,11 @@ class Ways:
         if self._ways is None:
             self._ways = TorchWays(self.nets, self.bench.torch_device)
         self._add(way, self._ways.eager() if way == "g" else self._ways.eager_streams())
+
+    def _sequential(self) -> LaunchPlan:
+        plan = lower(make.sequential(self.graph, self.bench.device.name), self.graph)
+        check_plan(plan, self.graph)
+        return plan
 
     def _parallel(self) -> None:
         device = self.bench.device

@@ -16,7 +16,7 @@ __all__ = ["KernelRequest", "request", "target_text"]
 # Raised whenever rules or rewrites change what is generated, so that stored kernels are not taken for new ones.
 GENERATION = 4
 # The same for CUDA's rules alone.
-_CUDA_GENERATION = 1
+_CUDA_GENERATION = 2
 _INCIDENTAL = ("global_symbol", "op_pattern")
 
 

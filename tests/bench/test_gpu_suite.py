@@ -458,10 +458,18 @@ def test_a_line_cut_short_is_passed_over(tmp_path: Path) -> None:
 
 def test_the_readme_shows_what_was_measured_and_nothing_else(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
-    held = root / "tuning_logs" / "h200" / "results.jsonl"
-    table = readme_table(Results(held.parent) if held.exists() else None, tuple(SETS))
-    assert table in (root / "README.md").read_text()
-    assert held.exists() or table.count("not yet measured") == 2 * len(SETS)
+    results, text = Results(root / "tuning_logs" / "h100"), (root / "README.md").read_text()
+    table = readme_table(results, tuple(SETS))
+    assert table in text
+    assert cells(results) or table.count("not yet measured") == 2 * len(SETS)
+    lines = list(results.lines("correct"))
+    right = [line for line in lines if line["ok"]]
+    assert len(right) == len(lines) and f"{len(right)} of {len(lines)}" in text
+    for dtype, said in (("float32", "7.5e-06"), ("float16", "8.3e-03")):
+        worst = max(line["error"] for line in right if f"/{dtype}/" in line["unit"])
+        assert f"{worst:.1e}" == said and said in text
+    timed = list(results.lines("tiling"))
+    assert f"{len(timed):,} timings of {len({(line['unit'].split('/')[1], line['key']) for line in timed})} kernels" in text
 
 
 def test_the_tables_hold_medians_spread_and_ratios(tmp_path: Path) -> None:

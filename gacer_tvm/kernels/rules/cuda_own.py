@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..._tvm import tir, tvm
@@ -18,7 +18,7 @@ from .thin import ThinTile, thin, thin_tiles
 __all__ = ["RULES", "apply", "default", "tilings"]
 
 #: In the order in which they are asked.
-RULES: dict[str, tuple[type, Callable[[tir.PrimFunc, Any], tir.PrimFunc], Callable[[], list[Any]]]] = {
+RULES: dict[str, tuple[type, Callable[[tir.PrimFunc, Any], tir.PrimFunc], Callable[[], Collection[Any]]]] = {
     "thin": (ThinTile, thin, thin_tiles),
     "tensor gemm": (TensorTile, tensor_gemm, tensor_tiles),
     "gemm": (GemmTile, gemm, gemm_tiles),
@@ -47,14 +47,12 @@ def apply(func: tir.PrimFunc, tiling: str) -> tir.PrimFunc:
 
 def tilings(func: tir.PrimFunc) -> list[str]:
     """Every tiling of the first rule that fits, the default first; none where none fits."""
-    for name, (_, _, tiles) in RULES.items():
+    for name in RULES:
         try:
             default(name, func)
         except NotApplicable:
             continue
-        first = _choose(name, func)
-        others = [t for t in tiles() if t != first and _fits(name, t, func)]
-        return [_text(name, tile) for tile in [first, *others]]
+        return [_text(name, tile) for tile in _ranked(name, func)]
     return []
 
 
@@ -66,34 +64,28 @@ def default(name: str, func: tir.PrimFunc) -> tir.PrimFunc:
     NotApplicable
         Where the rule does not fit.
     """
-    return _run(lambda f, _: RULES[name][1](f, _choose(name, f)), func, None)
+    return _run(lambda f, _: RULES[name][1](f, _ranked(name, f)[0]), func, None)
 
 
-def _fits(name: str, tile: Any, func: tir.PrimFunc) -> bool:
-    """Whether a tile is not mostly padding, and has an order of the reduction to choose where it chooses one."""
-    if name not in ("gemm", "tensor gemm"):
-        return True
-    try:
-        _, rows, columns, _ = product(func, depth_first=True, taps_first=tile.taps_first).extents
-    except NotApplicable:
-        return False
-    return bool(tile.rows < 2 * max(rows, 16) and tile.columns < 2 * max(columns, 16))
-
-
-def _choose(name: str, func: tir.PrimFunc) -> Any:
+def _ranked(name: str, func: tir.PrimFunc) -> list[Any]:
+    """The tiles of a rule that may be worth a trial, the default first."""
     tiles = RULES[name][2]()
-    if name not in ("gemm", "tensor gemm"):
-        return tiles[0]
-    s, rows, columns, _ = product(func, depth_first=True).extents
+    if not isinstance(tiles, dict):
+        return list(tiles)
+    p = product(func, depth_first=True)
+    s, rows, columns, depth = p.extents
 
-    def cost(tile: Any) -> tuple[float, int]:
-        """Waves of blocks, each as long as its tile is large; small tiles read their operands more often."""
+    def seconds(tile: Any) -> float:
+        """Steps of the reduction, as often as it takes until every block has been on an SM."""
+        step, resident = tiles[tile]
         blocks = s * math.ceil(rows / tile.rows) * math.ceil(columns / tile.columns)
-        work = tile.rows * tile.columns
-        reads = 1 + 16 * (1 / tile.rows + 1 / tile.columns)
-        return max(blocks / _SMS, 1.0) * work * reads, -work
+        return float(math.ceil(depth / tile.depth) * step * math.ceil(blocks / (_SMS * resident)))
 
-    return min(tiles, key=cost)
+    def fits(tile: Any) -> bool:
+        """Whether it is not mostly padding, and has an order of the reduction to choose where it chooses one."""
+        return bool(tile.rows < 2 * max(rows, 16) and tile.columns < 2 * max(columns, 16) and (p.taps or not tile.taps_first))
+
+    return sorted(filter(fits, tiles), key=seconds) or [min(tiles, key=lambda t: t.rows * t.columns)]
 
 
 def _run(rule: Callable[[tir.PrimFunc, Any], tir.PrimFunc], func: tir.PrimFunc, tile: Any) -> tir.PrimFunc:

@@ -48,6 +48,8 @@ class Product:
         The operand that has the row axis, buffer [s, row, depth], and the one with the columns, [s, depth, column].
     fused
         Whether rows or columns are several axes in one (pixels of several images).
+    taps
+        Whether the depth is several axes (a window of more than one position).
     dtype
         Of both operands; the accumulator's is `total`.
     """
@@ -58,6 +60,7 @@ class Product:
     rows: Operand
     columns: Operand
     fused: bool
+    taps: bool
     dtype: str
     total: str
 
@@ -161,7 +164,8 @@ def product(func: tir.PrimFunc, *, depth_first: bool, taps_first: bool = False) 
     operands = [Operand(n, deep[n], padded[n]) for n in (0, 1)]
     kinds = [role for role, _ in roles.values()]
     fused = max(kinds.count("r"), kinds.count("c")) > 1
-    return Product(sch, block, extents, operands[0], operands[1], fused, dtypes.pop(), total)  # type: ignore[arg-type]
+    taps = kinds.count("k") > 1
+    return Product(sch, block, extents, operands[0], operands[1], fused, taps, dtypes.pop(), total)  # type: ignore[arg-type]
 
 
 # What an axis of the block is: one of "srck", or "1" where it has a single value; and its extent.

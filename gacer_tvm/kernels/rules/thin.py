@@ -41,8 +41,8 @@ class ThinTile:
 
 
 def thin_tiles() -> list[ThinTile]:
-    """The tiles among which a measurement decides."""
-    sizes = ((32, 16), (32, 8), (32, 32), (8, 32), (4, 64), (16, 16), (64, 8))
+    """The tiles among which a measurement decides, the one that was fastest on an H100 first."""
+    sizes = ((4, 64), (8, 32), (16, 16), (32, 16), (32, 32), (32, 8), (64, 8))
     return [ThinTile(wide, shares) for wide, shares in sizes]
 
 
