@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default=None, help="the device to learn, where the data is of several")
     parser.add_argument("--folds", type=int, default=10, help="parts held out one after the other")
-    parser.add_argument("--rounds", type=int, default=300, help="trees")
+    parser.add_argument("--rounds", type=int, default=600, help="trees")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--also-device",

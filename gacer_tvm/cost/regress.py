@@ -53,7 +53,7 @@ class Trees:
         Trees, their depth, and the seed of their samples; the same seed gives the same model.
     """
 
-    def __init__(self, rounds: int = 300, depth: int = 6, seed: int = 0) -> None:
+    def __init__(self, rounds: int = 600, depth: int = 6, seed: int = 0) -> None:
         self.rounds, self.depth, self.seed = rounds, depth, seed
         self._booster: Any = None
 

@@ -52,7 +52,7 @@ def train(
     also: Sequence[str] = (),
     least: Minimum = LEAST,
     folds: int = 10,
-    rounds: int = 300,
+    rounds: int = 600,
     seed: int = 0,
 ) -> LearnedModel:
     """Train on measurement files and judge on what was held out; the returned model is of all data.
@@ -87,7 +87,7 @@ def train_on(
     also: Sequence[str] = (),
     least: Minimum = LEAST,
     folds: int = 10,
-    rounds: int = 300,
+    rounds: int = 600,
     seed: int = 0,
 ) -> LearnedModel:
     """Like `train`, on what was read already."""

@@ -38,6 +38,19 @@ _MORE_VISION = {
     "resnext50": _Vision("resnext50_32x4d", 32),
     "shufflenet_v2": _Vision("shufflenet_v2_x1_0", 32),
     "wide_resnet50": _Vision("wide_resnet50_2", 32),
+    # Relatives of the networks above: what is known of a design should not rest on one network.
+    "densenet169": _Vision("densenet169", 32),
+    "densenet201": _Vision("densenet201", 32),
+    "efficientnet_b1": _Vision("efficientnet_b1", 32),
+    "mnasnet_half": _Vision("mnasnet0_5", 32),
+    "mobilenet_v3_small": _Vision("mobilenet_v3_small", 32),
+    "regnet_y_800mf": _Vision("regnet_y_800mf", 32),
+    "resnet34": _Vision("resnet34", 32),
+    "shufflenet_v2_half": _Vision("shufflenet_v2_x0_5", 32),
+    "shufflenet_v2_wide": _Vision("shufflenet_v2_x1_5", 32),
+    "squeezenet_v1_1": _Vision("squeezenet1_1", 32),
+    "vgg11": _Vision("vgg11", 32),
+    "vit_b_32": _Vision("vit_b_32", 32, 32),
 }
 _SEQUENCE = ("lstm", "bert")
 
@@ -128,7 +141,9 @@ def _vision(torch: Any, name: str, batch: int, size: int) -> tuple[Any, tuple[An
     from .vision import construct, settle
 
     # GoogLeNet's further outputs are for training only.
-    options = {"vit_b_16": {"image_size": size}, "googlenet": {"aux_logits": False, "init_weights": False}}.get(name, {})
+    options: dict[str, Any] = {"googlenet": {"aux_logits": False, "init_weights": False}}.get(name, {})
+    if name.startswith("vit_"):
+        options = {"image_size": size}
     module = construct(torch, entry.constructor, **options)
     settle(torch, module, size)
     return module.eval(), (torch.randn(batch, 3, size, size),)

@@ -1,4 +1,4 @@
-"""Tenant sets to profile where no models are given: fifteen architectures at small inputs, and drawn ones, in company."""
+"""Tenant sets to profile where no models are given: published architectures, small and as they are served, and drawn ones."""
 
 from __future__ import annotations
 
@@ -50,9 +50,23 @@ SUITE: Mapping[str, Sequence[Spec]] = {
     "P": (("efficientnet_b0", 4, 96), ("googlenet", 4, 96), ("mobilenet_v2", 2, 64)),
     "Q": (("shufflenet_v2", 2, 96), ("mnasnet", 2, 64), ("convnext_tiny", 2, 64)),
     "R": (("regnet_y_400mf", 4, 64), ("regnet_x_400mf", 2, 96), ("resnext50", 2, 64)),
+    "S": (("densenet169", 2, 224), ("mobilenet_v3_small", 4, 224)),
+    "T": (("densenet201", 1, 224), ("shufflenet_v2_wide", 2, 224)),
+    "U": (("mobilenet_v3_small", 4, 96), ("densenet169", 2, 64), ("lstm_narrow", 4, 0)),
+    "V": (("resnet34", 2, 224), ("squeezenet_v1_1", 4, 224)),
+    "W": (("vgg11", 1, 224), ("efficientnet_b1", 1, 240)),
+    "X": (("vit_b_32", 1, 224), ("mnasnet_half", 4, 224), ("bert_small", 2, 0)),
+    "Y": (("shufflenet_v2_half", 4, 96), ("resnet34", 4, 64), ("lstm_deep", 2, 0)),
+    "Z": (("densenet201", 2, 64), ("regnet_y_800mf", 2, 64), ("bert_small", 4, 0)),
 }
 """Set name to its members."""
 
+# Sequence models of other sizes: the model, and its configuration.
+_SIZED: Mapping[str, tuple[str, Mapping[str, int]]] = {
+    "lstm_narrow": ("lstm", {"steps": 12, "hidden": 128, "layers": 1}),
+    "lstm_deep": ("lstm", {"steps": 10, "hidden": 192, "layers": 3}),
+    "bert_small": ("bert", {"hidden": 192, "layers": 2, "heads": 4, "steps": 48}),
+}
 _IMAGE = {"squeezenet": 3, "mobilenet": 3, "dqn": 4, "inception_v3": 3}
 
 
@@ -69,6 +83,9 @@ def _tenant(architecture: str, batch: int, size: int) -> Any:
 
     if architecture in (*MODELS, *MORE_MODELS):
         return tenant(architecture, batch, size or None)
+    if architecture in _SIZED:
+        name, config = _SIZED[architecture]
+        return tenant(name, batch, **config)
     if architecture.startswith("drawn"):
         from .drawn import drawn_workload
 
