@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from .gpu_bench import Bench, gpu_bench
+from .gpu_candidates import MOST
 from .gpu_correct import BATCH, RANDOMS, correct
 from .gpu_results import OutOfTime, Results
 from .gpu_summary import summary
 from .gpu_supervise import Unit, die_with_parent, supervise, units, usable, wanted
-from .gpu_tilings import MOST
 from .gpu_turns import Turns
 
 __all__ = ["main", "run_unit"]

@@ -30,6 +30,8 @@ from ..schedule import Schedule
 from ..search import search
 from ..tune.provider import providers
 from .gpu_bench import Bench, plain_nets
+from .gpu_candidates import MOST, candidates
+from .gpu_candidates import prepared as compiled_tilings
 from .gpu_correct import BATCH, RANDOMS, chunk_sizes, random_schedules
 from .gpu_schedules import Prepared, cell_file, read, write
 
@@ -105,7 +107,7 @@ def measured_cost(
 
 def prepare(
     bench: Bench, folder: Path, which: str, dtype: str, batch: int, *, lines: Sequence[dict[str, Any]] = (),
-    seconds: float = 60.0, randoms: int = RANDOMS, say: Callable[[str], None] = lambda text: None,
+    seconds: float = 60.0, randoms: int = RANDOMS, say: Callable[[str], None] = lambda text: None, tilings: bool = False,
 ) -> Prepared:  # fmt: skip
     """Search the schedules of one cell, write them to `folder`, and compile every kernel that its units use.
 
@@ -121,6 +123,8 @@ def prepare(
         So many random schedules are checked by the correctness unit.
     say
         Told what is done.
+    tilings
+        Compile the tilings that the unit ``tilings`` times, too.
     """
     graph, library = bench.lowered(bench.models(which, batch, dtype))
     cost, told = measured_cost(graph, bench.device, lines, which, dtype, batch)
@@ -139,6 +143,9 @@ def prepare(
     began = time.monotonic()
     count = library.ensure({*whole, *(at for plan in plans for at in plan.kernels)})
     say(f"{count} kernels compiled in {time.monotonic() - began:.0f} s")
+    if tilings:
+        chosen = candidates(graph, library, MOST)
+        say(f"{len(compiled_tilings(bench, graph, chosen))} tilings of {len(chosen)} kernels ready")
     return prepared
 
 
@@ -181,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="only cells SET-DTYPE-bBATCH with TEXT")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each of a cell's three searches")
     parser.add_argument("--tuning-logs", action="append", default=[], metavar="PATH", help="tuning records (repeatable)")
+    parser.add_argument("--tilings", action="store_true", help="compile the tilings that are to be timed, too")
     parser.add_argument("--size", type=int, default=224, help="image size")
     given = parser.parse_args(arguments)
     try:
@@ -197,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     continue
                 try:
                     prepare(
-                        bench, given.out, which, dtype, batch, lines=lines, seconds=given.seconds,
+                        bench, given.out, which, dtype, batch, lines=lines, seconds=given.seconds, tilings=given.tilings,
                         say=lambda text, name=name: print(f"{name}: {text}", flush=True),  # type: ignore[misc]
                     )  # fmt: skip
                 except GacerError as error:
