@@ -291,8 +291,9 @@ def test_one_tenant_of_a_plan_is_a_plan(bench: Bench) -> None:
 def test_units_stand_in_order_of_worth() -> None:
     todo = gpu_supervise.units(tuple(SETS), 25 * 60)
     names = [unit.name for unit in todo]
-    assert len(set(names)) == len(names) == 1 + 8 + 24 + 2 + 4 + 4
-    assert list(dict.fromkeys(n.split("/")[0] for n in names)) == ["doctor", "correct", "table", "sanitize", "profile", "tune"]
+    assert len(set(names)) == len(names) == 1 + 8 + 24 + 2 + 8 + 8 + 4
+    kinds = ["doctor", "correct", "table", "sanitize", "tilings", "profile", "tune"]
+    assert list(dict.fromkeys(n.split("/")[0] for n in names)) == kinds
     assert names[9].startswith("table/float32/b8/")
     # Whatever takes all of its turn, the table at batch 8 has one within 25 minutes.
     assert sum(unit.most for unit in todo[1:9]) + todo[9].most <= 25 * 60

@@ -113,7 +113,7 @@ def test_every_other_tiling_computes_what_the_function_says(name: str, dtype: st
     made = rules.schedule(func, target)
     assert made.rule == CASES[name][2][dtype == "float16"] and not made.failures, made
     known = rules.tilings(func, target)
-    assert len(known) >= 2 and {json.loads(text)["rule"] for text in known} == {made.rule}
+    assert known and {json.loads(text)["rule"] for text in known} == {made.rule}
     ran = 0
     for text in known[::2]:
         try:
