@@ -36,8 +36,6 @@ class Candidate:
         The kernel's key in the library, untuned.
     key
         Its workload key, as tuning databases have it.
-    weight
-        Floating-point operations of all operators with this kernel.
     tilings
         As text, the default first.
     """
@@ -45,7 +43,6 @@ class Candidate:
     operator: int
     request: str
     key: str
-    weight: float
     tilings: tuple[str, ...]
 
 
@@ -107,7 +104,7 @@ def candidates(graph: MultiTenantGraph, library: KernelLibrary, most: int | None
             with library.target:
                 index.tilings[key] = rules.tilings(functions[key], library.target)
         if len(index.tilings[key]) > 1:
-            found.append(Candidate(first[key], key, workload_key(functions[key]), weights[key], tuple(index.tilings[key])))
+            found.append(Candidate(first[key], key, workload_key(functions[key]), tuple(index.tilings[key])))
     index.save()
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from typing import Any
 
 from ..._tvm import tir, tvm
@@ -99,4 +100,4 @@ def _run(rule: Callable[[tir.PrimFunc, Any], tir.PrimFunc], func: tir.PrimFunc, 
 
 
 def _text(name: str, tile: Any) -> str:
-    return json.dumps({"rule": name, **tile.as_dict()}, sort_keys=True)
+    return json.dumps({"rule": name, **asdict(tile)}, sort_keys=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ..._tvm import s_tir, tir
 from .base import NotApplicable
@@ -26,10 +26,6 @@ class DirectTile:
     """
 
     threads: int
-
-    def as_dict(self) -> dict[str, int]:
-        """For a tiling's text."""
-        return asdict(self)
 
 
 def direct_tiles() -> list[DirectTile]:

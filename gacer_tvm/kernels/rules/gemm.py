@@ -7,12 +7,12 @@ of the result, fetching a slice of both operands for each step of the reduction;
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..._tvm import tir, tvm
 from .base import NotApplicable
-from .product import Operand, Product, inline_into, product
+from .product import Operand, Product, by_registers, inline_into, product, slice_ahead
 
 __all__ = ["GemmTile", "finish", "gemm", "gemm_tiles"]
 
@@ -47,10 +47,6 @@ class GemmTile:
     def threads(self) -> tuple[int, int]:
         """Threads along rows and columns."""
         return self.rows // self.thread_rows, self.columns // self.thread_columns
-
-    def as_dict(self) -> dict[str, int]:
-        """For a tiling's text."""
-        return asdict(self)
 
 
 # Tile, nanoseconds of one step of its reduction with every SM at work, and blocks that an SM has at a time: fitted to 26
@@ -108,9 +104,7 @@ def gemm(func: tir.PrimFunc, tile: GemmTile) -> tir.PrimFunc:
     for operand in (p.rows, p.columns):
         _fetch(p, operand, step, tile)
     if tile.ahead:
-        # Statements: both fetches (each split into global to register and register to shared), then the sums.
-        sch.annotate(step, "software_pipeline_stage", [0, 0, 0, 0, 1])
-        sch.annotate(step, "software_pipeline_order", [0, 3, 1, 4, 2])
+        slice_ahead(sch, step)
     finish(sch, out)
     _, lanes = sch.split(sch.get_loops(out)[-1], [None, _GROUP])
     sch.vectorize(lanes)
@@ -148,5 +142,4 @@ def _fetch(p: Product, operand: Operand, step: Any, tile: GemmTile) -> None:
     sch.bind(x, "threadIdx.x")
     inline_into(sch, block)
     if tile.ahead:
-        sch.annotate(block, "tirx.manifest_shared_memory_local_stage", 1)
-        sch.annotate(block, "double_buffer_scope", 0)
+        by_registers(sch, block)

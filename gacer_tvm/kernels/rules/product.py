@@ -12,7 +12,9 @@ from typing import Any
 from ..._tvm import s_tir, tir, tvm_ffi
 from .base import NotApplicable
 
-__all__ = ["Operand", "Product", "fold_epilogue", "inline_into", "only_reduction", "product"]
+__all__ = [
+    "Operand", "Product", "by_registers", "fold_epilogue", "inline_into", "only_reduction", "product", "slice_ahead",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,10 @@ class Operand:
         Which of the block's reads it is.
     along_depth
         Whether its elements lie side by side in memory along the reduction.
-    padded
-        Whether its elements are computed (padding, casts) as they are read.
     """
 
     index: int
     along_depth: bool
-    padded: bool
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,11 @@ def fold_epilogue(sch: Any, block: Any) -> Any | None:
         Where several results are left.
     """
     while True:
-        after = list(_after(sch, block))
-        inner = [b for b in after if list(sch.get_consumers(b))]
-        if not inner:
+        after = _after(sch, block)
+        inner = next((b for b in after if list(sch.get_consumers(b))), None)
+        if inner is None:
             break
-        for one in inner:
-            sch.compute_inline(one)
-            break
+        sch.compute_inline(inner)
     if len(after) > 1:
         raise NotApplicable("several results")
     return after[0] if after else None
@@ -114,6 +111,18 @@ def inline_into(sch: Any, block: Any) -> None:
             return
         for one in producers:
             sch.compute_inline(one)
+
+
+def by_registers(sch: Any, block: Any) -> None:
+    """Let a fetch into shared memory pass through registers, so that its halves can be apart in a pipeline (`slice_ahead`)."""
+    sch.annotate(block, "tirx.manifest_shared_memory_local_stage", 1)
+    sch.annotate(block, "double_buffer_scope", 0)
+
+
+def slice_ahead(sch: Any, step: Any) -> None:
+    """Read the next slice while this one is worked on: both fetches, each in its two halves, then the sums."""
+    sch.annotate(step, "software_pipeline_stage", [0, 0, 0, 0, 1])
+    sch.annotate(step, "software_pipeline_order", [0, 3, 1, 4, 2])
 
 
 def product(func: tir.PrimFunc, *, depth_first: bool, taps_first: bool = False) -> Product:
@@ -142,17 +151,17 @@ def product(func: tir.PrimFunc, *, depth_first: bool, taps_first: bool = False) 
         block = only_reduction(sch)
     fold_epilogue(sch, block)
     held = sch.get(block)
-    padded = [bool(_producers_of(sch, block, n)) for n in (0, 1)]
-    deep = [_along_depth(held, n) for n in (0, 1)]
     dtypes = {str(held.reads[n].source.ty.dtype) for n in (0, 1)}
     total = str(held.writes[0].source.ty.dtype)
     if len(dtypes) != 1:
         raise NotApplicable("operands of different types")
     roles = _roles(held)
+    kinds = [role for role, _ in roles.values()]
+    taps = kinds.count("k") > 1
+    if taps_first and not taps:
+        raise NotApplicable("one axis of reduction: nothing to order")
     reindexed = [sch.reindex(block, ("read", n)) for n in (0, 1)]
     result = sch.reindex(block, ("write", 0))
-    if taps_first and sum(role == "k" for role, _ in roles.values()) < 2:
-        raise NotApplicable("one axis of reduction: nothing to order")
     # Reindexing gives each operand an axis for each of the block's that it moves along, and renews the block's variables.
     after = sch.get(block)
     renewed = {new.var: roles[old.var] for new, old in zip(after.iter_vars, held.iter_vars, strict=True)}
@@ -161,11 +170,9 @@ def product(func: tir.PrimFunc, *, depth_first: bool, taps_first: bool = False) 
     sch.transform_layout(result, ("read", 0), _map(_axes(after.writes[0], renewed), "src", taps_first))
     sch.transform_block_layout(block, _map(list(renewed.values()), "srck", taps_first))
     extents = tuple(int(v.dom.extent) for v in sch.get(block).iter_vars)
-    operands = [Operand(n, deep[n], padded[n]) for n in (0, 1)]
-    kinds = [role for role, _ in roles.values()]
+    rows, columns = (Operand(n, _along_depth(held, n)) for n in (0, 1))
     fused = max(kinds.count("r"), kinds.count("c")) > 1
-    taps = kinds.count("k") > 1
-    return Product(sch, block, extents, operands[0], operands[1], fused, taps, dtypes.pop(), total)  # type: ignore[arg-type]
+    return Product(sch, block, extents, rows, columns, fused, taps, dtypes.pop(), total)  # type: ignore[arg-type]
 
 
 # What an axis of the block is: one of "srck", or "1" where it has a single value; and its extent.
@@ -225,11 +232,6 @@ def _after(sch: Any, block: Any) -> list[Any]:
     return found
 
 
-def _producers_of(sch: Any, block: Any, index: int) -> list[Any]:
-    source = sch.get(block).reads[index].source
-    return [b for b in sch.get_producers(block) if sch.get(b).writes[0].source.same_as(source)]
-
-
 def _last_varying(region: Any, iters: Any) -> set[Any]:
     """Block variables in the last index that moves."""
     wide = {v.var for v in iters if int(v.dom.extent) > 1}
@@ -245,8 +247,7 @@ def _columns_first(block: Any) -> bool:
     if len(block.reads) != 2 or len(block.writes) != 1:
         raise NotApplicable(f"two operands and a result, found {len(block.reads)} and {len(block.writes)}")
     last = _last_varying(block.writes[0], block.iter_vars)
-    first = {v for item in block.reads[0].region for v in tir.analysis.undefined_vars(item.min)}
-    second = {v for item in block.reads[1].region for v in tir.analysis.undefined_vars(item.min)}
+    first, second = (_variables(region) for region in block.reads)
     return bool(last & (first - second))
 
 

@@ -7,14 +7,14 @@ convolution and rows of weights in a matrix product.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..._tvm import tir
 from ..intrinsics import load_tensor_intrinsics
 from .base import NotApplicable
 from .gemm import finish
-from .product import Operand, Product, inline_into, product
+from .product import Operand, Product, by_registers, inline_into, product, slice_ahead
 
 __all__ = ["TensorTile", "tensor_gemm", "tensor_tiles"]
 
@@ -54,10 +54,6 @@ class TensorTile:
     def warps(self) -> tuple[int, int]:
         """Warps along rows and columns."""
         return self.rows // self.warp_rows, self.columns // self.warp_columns
-
-    def as_dict(self) -> dict[str, int]:
-        """For a tiling's text."""
-        return asdict(self)
 
 
 # As in `gemm`, fitted to 28 kernels.
@@ -181,8 +177,7 @@ def _look_ahead(sch: Any, step: Any, inner: Any, tile: TensorTile) -> None:
         sch.annotate(step, "software_pipeline_stage", [0, 0, 0, 0, 0, 1, 1])
         sch.annotate(step, "software_pipeline_order", [0, 3, 1, 4, 5, 2, 6])
     else:
-        sch.annotate(step, "software_pipeline_stage", [0, 0, 0, 0, 1])
-        sch.annotate(step, "software_pipeline_order", [0, 3, 1, 4, 2])
+        slice_ahead(sch, step)
 
 
 def _fragments(sch: Any, block: Any) -> Any:
@@ -214,5 +209,4 @@ def _fetch(p: Product, outer: Any, operand: Operand, step: Any, tile: TensorTile
     sch.storage_align(block, 0, axis=-2, factor=16, offset=8)
     inline_into(sch, block)
     if tile.ahead:
-        sch.annotate(block, "tirx.manifest_shared_memory_local_stage", 1)
-        sch.annotate(block, "double_buffer_scope", 0)
+        by_registers(sch, block)

@@ -6,7 +6,7 @@ so that the large operand is read once, side by side.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ..._tvm import tir
@@ -34,10 +34,6 @@ class ThinTile:
 
     wide: int
     shares: int
-
-    def as_dict(self) -> dict[str, int]:
-        """For a tiling's text."""
-        return asdict(self)
 
 
 def thin_tiles() -> list[ThinTile]:
