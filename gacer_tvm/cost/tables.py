@@ -71,7 +71,7 @@ class GroupTable:
 
 
 def alone_table(data: Data, device: Device) -> AloneTable:
-    """Kernels alone, each measured once (see `gacer_tvm.cost.sources.once`)."""
+    """Kernels alone, each once (see `gacer_tvm.cost.sources.once`)."""
     rows = once(data.alone)
     facts = [data.kernels[row.k] for row in rows]
     items, cores = [row.i for row in rows], [row.c for row in rows]
@@ -149,11 +149,11 @@ def width_of(one: Array, some: Array, cores: Array) -> Array:
 
 def repeat_error(data: Data) -> tuple[float | None, int, float | None, int]:
     """How far two measurements of the same thing lie apart: mean relative difference and number, for kernels and groups."""
-    first = {(r.x, r.set, r.k, r.i, r.c): r for r in data.alone if not r.again}
+    first = {(r.set, r.k, r.i, r.c): r for r in data.alone if not r.again and not r.source}
     groups = {(r.set, r.d): r for r in data.groups if not r.again}
     kernel, group = [], []
     for row in data.alone:
-        before = first.get((row.x, row.set, row.k, row.i, row.c))
+        before = first.get((row.set, row.k, row.i, row.c))
         if row.again and before is not None:
             kernel.append(abs(_seconds(row) / _seconds(before) - 1.0))
     for twice in data.groups:

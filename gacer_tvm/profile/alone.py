@@ -1,4 +1,8 @@
-"""Kernels alone: rounds in which one kernel runs after the other, at every chunk size and core budget."""
+"""Kernels alone: rounds in which one kernel runs after the other, at every chunk size and core budget, each timed twice.
+
+The second time comes when everything was timed once: what disturbed the machine then is over. The two tell how far off a perfect
+model would be, and the less of them is learned from (`gacer_tvm.cost.sources.once`).
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,6 @@ Plan = tuple[int, int]
 # Plans of (items, cores) take turns: what disturbs the machine for a while hits some rounds of all, not all rounds of some.
 _TOGETHER = 6
 _TURNS = 4
-# Of every so many such parts two plans are timed twice: what a perfect model could still not predict.
-_AGAIN = 2
 
 
 class AloneTurns:
@@ -34,28 +36,31 @@ class AloneTurns:
 
     def __init__(self, setting: Setting) -> None:
         self._at, self._kernels, self._device = setting, setting.kernels, setting.device
-        known = [r for r in setting.known.alone if r.set == setting.label and not r.again]
-        self.measured: Measured = {(r.k, r.i, r.c): r.s[LEARNED] for r in known}
+        mine = [r for r in setting.known.alone if r.set == setting.label and not r.source]
+        self.measured: Measured = {(r.k, r.i, r.c): r.s[LEARNED] for r in mine if not r.again}
+        self._twice = {(r.k, r.i, r.c) for r in mine if r.again}
         self.known, self.added = len(self.measured), 0
 
     def total(self, most: int) -> int:
-        """Measurements still to be made, at most."""
+        """Measurements still to be made, at most, second ones included."""
         all_of = {at for plan in self._plans() for at in self._wanted(*plan)}
-        return max(0, min(len(all_of), most) - self.known)
+        count = max(self.known, min(len(all_of), most))
+        return 2 * count - self.known - len(self._twice & all_of)
 
     def run(self, most: int, limit: float | None, advance: Callable[[int], None]) -> bool:
-        """Measure until `most` are known; False where the time was up before."""
-        todo = [p for p in self._plans() if not all(at in self.measured for at in self._wanted(*p))]
-        for number, first in enumerate(range(0, len(todo), _TOGETHER)):
-            if len(self.measured) >= most:
-                break
-            if limit is not None and time.perf_counter() >= limit:
-                return False
-            part = todo[first : first + _TOGETHER]
-            self._measure(part, most, advance)
-            if number % _AGAIN == 0:
-                self._measure(part[:2], most, advance, again=True)
+        """Measure until `most` are known, and those once more; False where the time was up before."""
+        for again in (False, True):
+            todo = [p for p in self._plans() if any(self._lacks(at, again) for at in self._wanted(*p))]
+            for first in range(0, len(todo), _TOGETHER):
+                if not again and len(self.measured) >= most:
+                    break
+                if limit is not None and time.perf_counter() >= limit:
+                    return False
+                self._measure(todo[first : first + _TOGETHER], most, advance, again)
         return True
+
+    def _lacks(self, at: At, again: bool) -> bool:
+        return at in self.measured and at not in self._twice if again else at not in self.measured
 
     def _plans(self) -> list[Plan]:
         """(items, cores), in an order that visits sizes far from each other early."""
@@ -76,9 +81,7 @@ class AloneTurns:
                 found[self._kernels.key(o.index, cores), size, cores] = None
         return list(found)
 
-    def _measure(
-        self, plans: Sequence[Plan], most: int, advance: Callable[[int], None], *, again: bool = False
-    ) -> None:
+    def _measure(self, plans: Sequence[Plan], most: int, advance: Callable[[int], None], again: bool) -> None:
         kernels = self._kernels
         schedules = [chunked(kernels.graph, self._device, *p, frozenset(o for o, _, _ in self._compile(*p))) for p in plans]
         level = self._at.noise()
@@ -88,7 +91,7 @@ class AloneTurns:
             wanted = set(self._wanted(items, cores))
             for (key, size), (times, operators) in self._times(plan, spans, cores).items():
                 at = (key, size, cores)
-                if at not in wanted or (at in self.measured) != again or (not again and len(self.measured) >= most):
+                if at not in wanted or not self._lacks(at, again) or (not again and len(self.measured) >= most):
                     continue
                 spread = spread_of(times)
                 kernels.writer.write(
@@ -97,10 +100,10 @@ class AloneTurns:
                         *kernels.away(operators), round(near, 1), again=again,
                     )
                 )  # fmt: skip
-                if not again:
-                    self.measured[at] = spread[LEARNED]
-                    added += 1
-        self.added += added
+                self.measured[at] = min(spread[LEARNED], self.measured.get(at, spread[LEARNED]))
+                self._twice |= {at} if again else set()
+                added += 1
+        self.added += 0 if again else added
         advance(added)
 
     def _compile(self, items: int, cores: int) -> frozenset[tuple[int, int, int]]:

@@ -58,6 +58,14 @@ SUITE: Mapping[str, Sequence[Spec]] = {
     "X": (("vit_b_32", 1, 224), ("mnasnet_half", 4, 224), ("bert_small", 2, 0)),
     "Y": (("shufflenet_v2_half", 4, 96), ("resnet34", 4, 64), ("lstm_deep", 2, 0)),
     "Z": (("densenet201", 2, 64), ("regnet_y_800mf", 2, 64), ("bert_small", 4, 0)),
+    "AA": (("lstm_short", 4, 0), ("bert_wide", 2, 0), ("mnasnet_wide", 4, 64)),
+    "AB": (("shufflenet_v2_widest", 4, 96), ("regnet_x_800mf", 4, 64), ("lstm_wide", 2, 0)),
+    "AC": (("vgg13", 1, 224), ("mnasnet_wide", 2, 224)),
+    "AD": (("efficientnet_b2", 1, 260), ("shufflenet_v2_widest", 2, 224)),
+    "AE": (("efficientnet_v2_s", 1, 224), ("regnet_x_800mf", 2, 224)),
+    "AF": (("squeezenet_v1_0", 2, 224), ("efficientnet_b2", 4, 64), ("lstm_late", 8, 0)),
+    "AG": (("densenet161", 1, 224), ("efficientnet_v2_s", 4, 64)),
+    "AH": (("swin_t", 1, 224), ("vgg13", 2, 64), ("bert_long", 1, 0)),
 }
 """Set name to its members."""
 
@@ -65,7 +73,12 @@ SUITE: Mapping[str, Sequence[Spec]] = {
 _SIZED: Mapping[str, tuple[str, Mapping[str, int]]] = {
     "lstm_narrow": ("lstm", {"steps": 12, "hidden": 128, "layers": 1}),
     "lstm_deep": ("lstm", {"steps": 10, "hidden": 192, "layers": 3}),
+    "lstm_short": ("lstm", {"steps": 6, "width": 64, "hidden": 320, "layers": 2}),
+    "lstm_wide": ("lstm", {"steps": 8, "width": 96, "hidden": 448, "layers": 1}),
+    "lstm_late": ("lstm", {"steps": 20, "width": 40, "hidden": 96, "layers": 2}),
     "bert_small": ("bert", {"hidden": 192, "layers": 2, "heads": 4, "steps": 48}),
+    "bert_wide": ("bert", {"hidden": 320, "layers": 2, "heads": 5, "steps": 40}),
+    "bert_long": ("bert", {"hidden": 256, "layers": 2, "heads": 8, "steps": 128}),
 }
 _IMAGE = {"squeezenet": 3, "mobilenet": 3, "dqn": 4, "inception_v3": 3}
 

@@ -140,12 +140,18 @@ def test_the_update_says_what_it_did(folder: Path, capsys: pytest.CaptureFixture
     assert "--update" in capsys.readouterr().err
 
 
-def test_what_several_sessions_measured_counts_once() -> None:
+def test_what_was_measured_several_times_counts_once() -> None:
     row = ALONE[0]
-    same = [msgspec.structs.replace(row, x=f"b{n}", s=(float(n),) * 4, source="build") for n in (30, 10, 20)]
-    assert [r.s[0] for r in once(same)] == [20.0]
-    assert len(once([*same, msgspec.structs.replace(row, source="ansor:a.json:1"), ALONE[1]])) == 3
-    assert not once([msgspec.structs.replace(row, again=True)])
+
+    def taken(*times: int) -> list[float]:
+        found = [msgspec.structs.replace(row, x=f"b{n}", s=(float(n),) * 4, source="build") for n in times]
+        return [r.s[0] for r in once(found)]
+
+    # What disturbs only makes longer, and the least of many is luck: the lower quartile.
+    assert taken(30, 10, 20) == [10.0] and taken(70, 60, 50, 40, 30, 20, 10) == [20.0]
+    twice = [row, msgspec.structs.replace(row, s=tuple(0.5 * t for t in row.s), again=True)]
+    assert once(twice) == twice[1:]
+    assert len(once([*twice, msgspec.structs.replace(row, source="ansor:a.json:1"), ALONE[1]])) == 3
 
 
 def test_rows_from_elsewhere_are_learned_from_and_never_judged_on(trained: LearnedModel, tmp_path: Path) -> None:
