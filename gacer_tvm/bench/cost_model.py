@@ -1,8 +1,9 @@
 """What the learned cost model is worth: ``python -m gacer_tvm.bench.cost_model DATA --out FOLDER``.
 
 For each of the four model sets a cost model is trained without any kernel of the set's models and without any group that
-holds one. It leads one search, the analytic prior another; both schedules and the plain ways are run in turn. The table says
-what was predicted and what was measured, and how long the predictions for a search take. ``cost-model.json`` keeps it all.
+holds one. It leads one search, the analytic prior another; both schedules and the plain ways are run in turn, while the cores lie
+near each other as they did when the data were measured (`gacer_tvm.cost.near`). The table says what was predicted and what was
+measured, and how long the predictions for a search take. ``cost-model.json`` keeps it all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import msgspec
 import numpy as np
 
 from ..cost import AnalyticPrior, Device
-from ..cost.learned import LearnedCost, LearnedModel
+from ..cost.learned import LearnedModel
+from ..cost.predicted import LearnedCost
+from ..cost.near import rates_of
 from ..cost.rows import Data, read_rows
 from ..cost.train import train_on
 from ..errors import LogError
@@ -28,6 +31,8 @@ from ..executable.session import open_session
 from ..graph.model import MultiTenantGraph
 from ..kernels.store import write_beside
 from ..plan import check_plan, lower
+from ..profile.exchange import Exchange
+from ..profile.steady import Steady
 from ..runtime import Constants
 from ..schedule import Schedule, make
 from ..search import search
@@ -37,6 +42,10 @@ from .schedules import SETS
 from .schedules_measured import small_set
 
 __all__ = ["Way", "Worth", "as_markdown", "main", "without"]
+
+# Rounds of each way between two looks at where the cores lie.
+_PASS = 5
+_PATIENCE = 300.0
 
 
 class Way(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +73,10 @@ class Worth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         The two batched predictions of a search, all kernels at all chunk sizes and all pairs; and the kernels' facts.
     rows
         Kernels predicted.
+    exchange
+        Least and greatest rate at which the cores exchanged data meanwhile, GB/s; zeros where there is one core.
+    lost
+        Seconds measured in vain, since they lay far from each other.
     """
 
     models: str
@@ -76,6 +89,8 @@ class Worth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float
     facts_seconds: float
     rows: int
+    exchange: tuple[float, float]
+    lost: float
 
     def error(self, model: str) -> float:
         """Mean error of a model's makespans over all ways."""
@@ -110,7 +125,7 @@ def measure_set(
     }
     for way, cost in (("by the prior", prior), ("by the learned model", learned)):
         schedules[way] = search(graph, device, cost, seed=seed, time_budget_s=seconds, top=1).best
-    timed = _timed(graph, library, device, schedules, rounds)
+    timed, exchange, lost = _timed(graph, library, device, schedules, rounds, rates_of(data))
     simulators = {"prior": Simulator(graph, device, prior), "learned": Simulator(graph, device, learned)}
     ways = {}
     for way, schedule in schedules.items():
@@ -120,8 +135,9 @@ def measure_set(
     scores = model.card.scores
     held_out = scores["kernel"]["learned"].mape, scores["group"]["learned"].mape
     return Worth(
-        name, batch, size, rounds, conditions(device), ways, held_out, round(took, 4), round(facts_seconds, 4), rows
-    )
+        name, batch, size, rounds, conditions(device), ways, held_out, round(took, 4), round(facts_seconds, 4), rows,
+        exchange, lost,
+    )  # fmt: skip
 
 
 def _prediction(
@@ -145,29 +161,50 @@ def _prediction(
 
 
 def _timed(
-    graph: MultiTenantGraph, library: Any, device: Device, schedules: Mapping[str, Schedule], rounds: int
-) -> dict[str, Quantiles]:
+    graph: MultiTenantGraph,
+    library: Any,
+    device: Device,
+    schedules: Mapping[str, Schedule],
+    rounds: int,
+    known: Sequence[float],
+) -> tuple[dict[str, Quantiles], tuple[float, float], float]:
+    """Rounds of each schedule in turn; the least and the greatest rate of the exchange meanwhile; seconds lost."""
+    exchange = Exchange(library.target, device.units) if device.units > 1 else None
+
+    def rate() -> float:
+        return exchange.rate() / 1e9 if exchange is not None else 0.0
+
     constants = Constants(graph)
     sessions = {}
+    taken: dict[str, list[float]] = {way: [] for way in schedules}
+    rates = []
+    steady = Steady(rate, known, _PATIENCE)
     try:
         for way, schedule in schedules.items():
             plan = lower(schedule, graph)
             check_plan(plan, graph)
             sessions[way] = open_session(graph, plan, library, device, constants)
             sessions[way].feed_random()
-        return interleave(
-            {way: s.round for way, s in sessions.items()}, repeats=rounds, warmup=3, task="comparing"
-        )
+        for first in range(0, rounds, _PASS):
+            count = min(_PASS, rounds - first)
+            timed, at = steady(
+                lambda count=count: interleave({w: s.round for w, s in sessions.items()}, repeats=count, task="comparing")
+            )
+            rates.append(round(at, 1))
+            for way, q in timed.items():
+                taken[way] += q.seconds
     finally:
         for session in sessions.values():
             session.close()
+    return {w: Quantiles(tuple(seconds)) for w, seconds in taken.items()}, (min(rates), max(rates)), round(steady.lost, 1)
 
 
 def as_markdown(sets: Sequence[Worth]) -> str:
     """Two tables: what was measured, and what was predicted."""
     lines = [
         f"{sets[0].conditions}; batch {sets[0].batch}, images {sets[0].size} x {sets[0].size}; {sets[0].rounds} rounds of each "
-        "way, taken in turn; milliseconds, median (p10 … p90); in brackets what the prior and the learned model predicted.",
+        f"way, taken in turn, cores exchanging {min(e.exchange[0] for e in sets):.0f} to "
+        f"{max(e.exchange[1] for e in sets):.0f} GB/s; milliseconds, median (p10 … p90); in brackets what the prior and the learned model predicted.",
         "",
         "| set | " + " | ".join(sets[0].ways) + " | mean error of makespans: prior, learned |",
         "|---|" + "---|" * (len(sets[0].ways) + 1),

@@ -29,7 +29,7 @@ PRICED: tuple[str, ...] = (
 # What is touched is priced by how long ago it was: at a core's own cache, on the way to the last-level one, at half of it,
 # and beyond it; in between by both neighbours' prices, as logarithms lie.
 _OWN_CACHE = 0.5 * 2**20
-_VECTOR = 64.0
+_LINE = 64.0
 # What a call brings in besides, by how much was computed since: operations, as logarithms.
 _WORK = np.log2([1e5, 3e6, 1e8, 3e9])
 
@@ -57,7 +57,7 @@ class Base:
 
 def amounts_of(
     counts: dict[str, Array],
-    loads: Array,
+    lines: Array,
     counted: Array,
     batched: Array,
     fixed: Array,
@@ -75,8 +75,8 @@ def amounts_of(
     ----------
     counts
         Executed by the thread with most to do: ``fused`` … ``chains``; and ``regions`` and ``size``.
-    loads
-        Vector and scalar loads of all threads.
+    lines
+        Cache lines that the whole batch touches; 0 where that is not known.
     counted
         1 where they are known.
     batched, fixed
@@ -92,7 +92,7 @@ def amounts_of(
     several = cores > 1
     found = {name: counts[name] for name in PRICED[: PRICED.index("weights_0")]}
     # Of weights under padding nobody reads anything.
-    fixed = np.minimum(fixed, _VECTOR * loads)
+    fixed = np.where(lines > 0, np.minimum(fixed, _LINE * lines), fixed)
     last = max(4.0 * _OWN_CACHE, 2.0 * device.cache_bytes)
     nodes = np.log2([_OWN_CACHE, math.sqrt(_OWN_CACHE * last / 4), last / 4, last])
     near, first = (fixed + batched) / cores, 1.0 / calls

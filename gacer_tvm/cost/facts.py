@@ -71,7 +71,7 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     counted
         1 where what the scheduled kernel executes is known (`gacer_tvm.kernels.counts.Counts`), else 0, and all below too.
     parallel, regions, serial, fused, slow_operations, vector_loads, scalar_loads, gather_loads, stores, scattered, steps,
-    chains, lanes, size, scratch
+    chains, lanes, size, scratch, lines
         As in `Counts`, in its order.
     """
 
@@ -129,6 +129,7 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
     lanes: float = 0.0
     size: float = 0.0
     scratch: float = 0.0
+    lines: float = 0.0
 
 
 _COUNTED = Facts.__struct_fields__[Facts.__struct_fields__.index("counted") + 1 :]

@@ -42,7 +42,8 @@ ALONE_NAMES: tuple[str, ...] = (
     "loads", "contiguous", "broadcast", "gathers", "guarded",
     "multiply", "divide", "compare", "cast", "slow", "temporary", "inputs", "outputs", "in_cache", "useful", "useful_flops",
     "counted", "busiest", "fused", "slow_operations", "vector_loads", "scalar_loads", "gather_loads", "stores", "scattered",
-    "steps", "chains", "lanes", "size", "scratch", "regions", "parallel", "weights_away",
+    "steps", "chains", "lanes", "size", "scratch", "regions", "parallel",
+    "lines", "weights_away",
     "activations_away", "code_away", "work_away", "base", *(f"share_{name}" for name in PRICED),
 )  # fmt: skip
 # Executed in proportion to the items.
@@ -146,7 +147,7 @@ def alone_features(
     executed = {name: c.scaled(name) * busiest for name in _EXECUTED}
     amounts = amounts_of(
         {**executed, "regions": c["regions"], "size": c["size"]},
-        c.scaled("vector_loads") + c.scaled("scalar_loads") + c.scaled("gather_loads"),
+        c["lines"],
         c["counted"],
         c.scaled("batched_bytes"),
         c["fixed_bytes"],
@@ -160,6 +161,7 @@ def alone_features(
     )
     found = {
         **{name: _log(values) for name, values in executed.items()},
+        "lines": _log(c.scaled("lines")),
         "busiest": busiest,
         "size": _log(c["size"]),
         "scratch": _log(c["scratch"]),

@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 
 from ..cost import AnalyticPrior, Device, RecordedCost
-from ..cost.learned import LearnedCost, MeasuredAndLearned, find_model
+from ..cost.learned import find_model
+from ..cost.predicted import LearnedCost, MeasuredAndLearned
 from ..graph.model import MultiTenantGraph
 from ..kernels.library import KernelLibrary
 from ..plan import LaunchPlan, check_plan, lower

@@ -22,7 +22,8 @@ from ..cost import AnalyticPrior, Device
 from ..cost.facts import ShareFacts
 from ..cost.footprint import distances, mean_distance
 from ..cost.host import processor
-from ..cost.learned import LearnedCost, MeasuredAndLearned, find_model
+from ..cost.learned import find_model
+from ..cost.predicted import LearnedCost, MeasuredAndLearned
 from ..cost.rows import Alone, Data, Kernel, Planned, Row, Session, Writer, kernel_key, read_rows, spread_of
 from ..cost.sources import BUILD, devices_measured
 from ..errors import LogError

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from .._tvm import expr_ir, tir
 from ..graph.tir_blocks import shape_of
+from .indices import POINTS, Indices, children
+from .touched import Access, Touched
 
 __all__ = ["COUNTING", "Counts", "count"]
 
 #: Changes with what is counted: counts that were stored under another number are counted anew.
-COUNTING = 2
-Array = NDArray[np.int64]
-# Points of the iteration space at which conditions are tried.
-_POINTS = 1024
+COUNTING = 3
 _VECTOR_BYTES = 64
 
 
@@ -55,6 +54,8 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
         Statements that the generated code holds after unrolling.
     scratch
         Bytes of buffers inside that are no registers.
+    lines
+        Cache lines touched (`gacer_tvm.kernels.touched`).
     """
 
     tasks: int
@@ -72,12 +73,13 @@ class Counts(msgspec.Struct, frozen=True, array_like=True):
     lanes: float
     size: float
     scratch: float
+    lines: float
 
 
 def count(func: Any) -> Counts:
     """Count what a scheduled PrimFunc with fixed extents executes."""
     counter = _Counter()
-    counter.visit(func.body, _Place((), 1.0, np.ones(_POINTS), 0))
+    counter.visit(func.body, _Place((), 1.0, np.ones(POINTS), 0))
     return counter.result()
 
 
@@ -97,10 +99,9 @@ class _Counter:
         )
         self.lanes = self.arithmetic = self.outside = self.scratch = 0.0
         self.tasks, self.regions = 1, 0
-        self.samples: dict[Any, Array] = {}
+        self.indices = Indices()
+        self.touched = Touched(self.indices)
         self.local: set[Any] = set()
-        # Variables of blocks stand for expressions of loops.
-        self.bound: dict[Any, Any] = {}
         self.rng = np.random.default_rng(0)
 
     def result(self) -> Counts:
@@ -111,6 +112,7 @@ class _Counter:
             serial=round(self.outside / whole, 4),
             lanes=round(self.lanes / self.arithmetic, 4) if self.arithmetic else 1.0,
             scratch=self.scratch,
+            lines=round(self.touched.lines(), 1),
             **{name: round(value, 1) for name, value in self.total.items()},
         )
 
@@ -131,25 +133,24 @@ class _Counter:
 
     def realize(self, stmt: Any, at: _Place) -> None:
         for var, value in zip(stmt.block.iter_vars, stmt.iter_values):
-            self.samples[var.var] = self.value(value)
-            self.bound[var.var] = value
+            self.indices.bind(var.var, value)
         for buffer in stmt.block.alloc_buffers:
             if str(buffer.scope()) == "local":
                 self.local.add(buffer)
             else:
                 self.scratch += math.prod(shape_of(buffer)) * _itemsize(buffer)
         if not isinstance(stmt.predicate, tir.IntImm):
-            at = at._replace(held=at.held * (np.asarray(self.value(stmt.predicate)) != 0))
+            at = at._replace(held=at.held * (np.asarray(self.indices.value(stmt.predicate)) != 0))
         if stmt.block.init is not None:
             self.visit(stmt.block.init, self.first(stmt, at))
         self.visit(stmt.block.body, at)
 
     def loop(self, stmt: Any, at: _Place) -> None:
         # An extent that differs from point to point: the longest, and the points weighted by their share of it.
-        extents = np.broadcast_to(np.maximum(self.value(stmt.extent), 0), (_POINTS,))
+        extents = np.broadcast_to(np.maximum(self.indices.value(stmt.extent), 0), (POINTS,))
         extent = max(1, int(extents.max()))
         kind, parallel, held = _kind(stmt), at.parallel, at.held * (extents / extent)
-        self.samples[stmt.loop_var] = (self.rng.random(_POINTS) * extents).astype(np.int64) + self.value(stmt.min)
+        self.indices.samples[stmt.loop_var] = (self.rng.random(POINTS) * extents).astype(np.int64) + self.indices.value(stmt.min)
         if kind == "parallel":
             self.tasks = max(self.tasks, extent)
             self.regions += 0 if parallel else max(1, round(at.times * float(at.held.mean())))
@@ -162,7 +163,7 @@ class _Counter:
         self.visit(stmt.body, _Place((*at.loops, (stmt.loop_var, extent, kind)), at.times * extent, held, parallel))
 
     def branch(self, stmt: Any, at: _Place) -> None:
-        holds = np.broadcast_to(np.asarray(self.value(stmt.condition)) != 0, (_POINTS,))
+        holds = np.broadcast_to(np.asarray(self.indices.value(stmt.condition)) != 0, (POINTS,))
         self.visit(stmt.then_case, _Place(at.loops, at.times, at.held * holds, at.parallel))
         if stmt.else_case is not None:
             self.visit(stmt.else_case, _Place(at.loops, at.times, at.held * ~holds, at.parallel))
@@ -182,12 +183,13 @@ class _Counter:
         self.total["size"] += _unrolled(at.loops) * vectors
         for load, weight in loads:
             if load.source not in self.local:
-                kind = self.access(load.source, load.indices, at.loops, "load")
+                kind = self.access(load.source, load.indices, at.loops, "load", weight)
                 self.total[kind] += weight * times / self.reuse(load.indices, at.loops)
         if stmt.buffer not in self.local:
-            self.total[self.access(stmt.buffer, stmt.indices, at.loops, "store")] += times * float(at.held.mean())
+            share = float(at.held.mean())
+            self.total[self.access(stmt.buffer, stmt.indices, at.loops, "store", share)] += times * share
         elif any(load.source.same_as(stmt.buffer) for load, _ in loads):
-            beside = math.prod(n for var, n, kind in at.loops if kind == "unrolled" and self.moves(stmt.indices, var))
+            beside = math.prod(n for var, n, kind in at.loops if kind == "unrolled" and self.indices.moves(stmt.indices, var))
             self.total["chains"] += times * float(at.held.mean()) / (beside * vectors)
         if not at.parallel:
             self.outside += self._sum() - before
@@ -214,8 +216,8 @@ class _Counter:
                 name = str(getattr(node.op, "name", "")).rpartition(".")[2]
                 if name == "if_then_else":
                     condition, then, other = list(node.args)[:3]
-                    holds = np.broadcast_to(np.asarray(self.value(condition)) != 0, (_POINTS,))
-                    same = lane is None or not self.uses(condition, lane)
+                    holds = np.broadcast_to(np.asarray(self.indices.value(condition)) != 0, (POINTS,))
+                    same = lane is None or not self.indices.uses(condition, lane)
                     plain += weight
                     pending += [(then, share * holds if same else share), (other, share * ~holds if same else share)]
                     continue
@@ -227,13 +229,13 @@ class _Counter:
                 pass  # counted with the product
             elif not isinstance(node, tir.IntImm | tir.FloatImm | expr_ir.Var):
                 plain += weight
-            pending += [(child, share) for child in _children(node)]
+            pending += [(child, share) for child in children(node)]
         return plain, slow, found
 
     def first(self, realize: Any, at: _Place) -> _Place:
         """Where a block's initial values are set: once, before the loops that its reduction goes through."""
         sums = [iter_var.var for iter_var in realize.block.iter_vars if int(iter_var.iter_type) == tir.IterVar.CommReduce]
-        loops = tuple(loop for loop in at.loops if not self.moves(sums, loop[0]))
+        loops = tuple(loop for loop in at.loops if not self.indices.moves(sums, loop[0]))
         again = math.prod(extent for _, extent, _ in at.loops) / math.prod(extent for _, extent, _ in loops)
         return at._replace(loops=loops, times=at.times / again)
 
@@ -243,72 +245,22 @@ class _Counter:
         for var, extent, kind in reversed(loops):
             if kind in ("serial", "parallel"):
                 break
-            if kind == "unrolled" and not self.moves(indices, var):
+            if kind == "unrolled" and not self.indices.moves(indices, var):
                 shared *= extent
         return shared
 
-    def access(self, buffer: Any, indices: Any, loops: tuple[Any, ...], what: str) -> str:
+    def access(self, buffer: Any, indices: Any, loops: tuple[Any, ...], what: str, share: float) -> str:
+        shape = tuple(int(extent) if isinstance(extent, tir.IntImm) else 0 for extent in buffer.ty.shape)
+        self.touched.access(Access(buffer, shape, _itemsize(buffer), tuple(indices), share), loops)
         lane = _lane(loops)
-        if lane is None or not self.moves(indices, lane):
+        if lane is None or not self.indices.moves(indices, lane):
             return "scalar_loads" if what == "load" else "stores"
         # Dimensions of one element behind the one that moves do not tear neighbours apart.
-        moves, behind = 0, 1
-        for index, extent in zip(reversed(list(indices)), reversed(list(buffer.ty.shape))):
-            moves += self.stride(index, lane) * behind
-            behind *= int(extent) if isinstance(extent, tir.IntImm) else 0
-        if moves == 1:
+        if self.indices.step(indices, shape, lane) == 1:
             return "vector_loads" if what == "load" else "stores"
         return "gathers" if what == "load" else "scattered"
 
-    def stride(self, index: Any, var: Any) -> int:
-        """By how much an index moves with `var`; 0 where it does not, or not evenly (a remainder moves as what is divided)."""
-        if isinstance(index, expr_ir.Var):
-            return self.stride(self.bound[index], var) if index in self.bound else int(index.same_as(var))
-        if isinstance(index, tir.Add):
-            return self.stride(index.a, var) + self.stride(index.b, var)
-        if isinstance(index, tir.Sub):
-            return self.stride(index.a, var) - self.stride(index.b, var)
-        if isinstance(index, tir.Mul) and isinstance(index.b, tir.IntImm):
-            return self.stride(index.a, var) * int(index.b)
-        if isinstance(index, tir.FloorMod):
-            return self.stride(index.a, var)
-        return 0
 
-    def moves(self, indices: Any, var: Any) -> bool:
-        """Whether any of the indices moves with `var`."""
-        return any(self.uses(index, var) for index in indices)
-
-    def uses(self, expr: Any, var: Any) -> bool:
-        """Whether `var` stands in an expression, or in one that a block's variable stands for."""
-        if isinstance(expr, expr_ir.Var):
-            return self.uses(self.bound[expr], var) if expr in self.bound else bool(expr.same_as(var))
-        return any(self.uses(child, var) for child in _children(expr))
-
-    def value(self, expr: Any) -> Any:
-        """An index expression at the sample points; 1 where it is not understood: a condition on data holds."""
-        if isinstance(expr, tir.IntImm):
-            return int(expr)
-        if isinstance(expr, expr_ir.Var):
-            return self.samples.get(expr, 0)
-        if isinstance(expr, tir.Cast):
-            return self.value(expr.value)
-        if isinstance(expr, tir.Not):
-            return self.value(expr.a) == 0
-        operation = _NUMPY.get(type(expr).__name__)
-        if operation is None:
-            args = list(getattr(expr, "args", ()))
-            name = str(getattr(getattr(expr, "op", None), "name", ""))
-            return self.value(args[0]) if name.endswith("likely") and args else 1
-        left, right = self.value(expr.a), self.value(expr.b)
-        return operation(left, np.where(np.asarray(right) == 0, 1, right) if "Floor" in type(expr).__name__ else right)
-
-
-_NUMPY: dict[str, Any] = {
-    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "FloorDiv": np.floor_divide, "FloorMod": np.mod,
-    "Div": np.floor_divide, "Mod": np.mod, "Min": np.minimum, "Max": np.maximum, "LT": np.less,
-    "LE": np.less_equal, "GT": np.greater, "GE": np.greater_equal, "EQ": np.equal,
-    "NE": np.not_equal, "And": np.logical_and, "Or": np.logical_or,
-}  # fmt: skip
 _SLOW = frozenset({
     "exp", "exp2", "exp10", "log", "log2", "log10", "log1p", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "pow", "sin", "cos",
     "tan", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "atan2", "fmod",
@@ -337,16 +289,3 @@ def _lanes(loops: tuple[Any, ...]) -> int:
 
 def _unrolled(loops: tuple[Any, ...]) -> float:
     return float(math.prod(extent for _, extent, kind in loops if kind == "unrolled"))
-
-
-def _children(expr: Any) -> list[Any]:
-    if isinstance(expr, expr_ir.Call):
-        return list(expr.args)
-    if isinstance(expr, expr_ir.TensorLoad):
-        return list(expr.indices)
-    if isinstance(expr, tir.Cast):
-        return [expr.value]
-    if isinstance(expr, tir.Select):
-        return [expr.condition, expr.true_value, expr.false_value]
-    parts = [getattr(expr, side, None) for side in ("a", "b")]
-    return [part for part in parts if part is not None]

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gacer_tvm.cli import main
-from gacer_tvm.cost.learned import LearnedCost, find_model
+from gacer_tvm.cost.learned import find_model
+from gacer_tvm.cost.predicted import LearnedCost
 from gacer_tvm.cost.rows import Planned, Session, Writer, encode, read_rows
 from gacer_tvm.cost.train import train
 from gacer_tvm.errors import LogError

@@ -14,7 +14,8 @@ from gacer_tvm.cost import AnalyticPrior, Cost, InterferingCost
 from gacer_tvm.cost.base import PRICED
 from gacer_tvm.cost.facts import Facts, graph_facts
 from gacer_tvm.cost.features import ALONE_NAMES, Members, alone_features, group_features, member_table, prior_of
-from gacer_tvm.cost.learned import LearnedCost, LearnedModel, MeasuredAndLearned, find_model, load_model
+from gacer_tvm.cost.learned import LearnedModel, find_model, load_model
+from gacer_tvm.cost.predicted import LearnedCost, MeasuredAndLearned
 from gacer_tvm.cost.rows import Alone, Kernel, read_rows
 from gacer_tvm.cost.sharing import friction_of, group_seconds, phases
 from gacer_tvm.cost.train import LEAST, train

@@ -15,7 +15,8 @@ from gacer_tvm.cli import main
 from gacer_tvm.cost import AnalyticPrior, Device
 from gacer_tvm.cost.assess import news
 from gacer_tvm.cost.footprint import distances
-from gacer_tvm.cost.learned import LearnedCost, MeasuredAndLearned, load_model
+from gacer_tvm.cost.learned import load_model
+from gacer_tvm.cost.predicted import LearnedCost, MeasuredAndLearned
 from gacer_tvm.cost.rows import kernel_key, read_rows
 from gacer_tvm.cost.train import train
 from gacer_tvm.errors import LogError

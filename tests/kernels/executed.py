@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from gacer_tvm._tvm import expr_ir, tir
 
-__all__ = ["Executed", "executed"]
+__all__ = ["Executed", "executed", "touched"]
 
 _BINARY = {
     "Add": "+", "Sub": "-", "Mul": "*", "FloorDiv": "//", "FloorMod": "%", "LT": "<", "LE": "<=", "GT": ">", "GE": ">=",
@@ -22,6 +23,7 @@ _BINARY = {
 }  # fmt: skip
 _TRANSCENDENTAL = ("exp", "exp2", "log", "log2", "tanh", "sigmoid", "erf", "sqrt", "rsqrt", "pow", "sin", "cos", "atan")
 _VECTOR_BYTES = 64
+_LINE = 64
 
 
 class _Loop(NamedTuple):
@@ -57,11 +59,21 @@ class Executed(NamedTuple):
 
 def executed(func: Any) -> Executed:
     """Run through all loops of a function that computes its indices from its loops alone."""
+    program = _run(func)
+    return Executed(program.result(), program.conditional)
+
+
+def touched(func: Any) -> int:
+    """How many cache lines a run touches."""
+    return len(set(_run(func).touched()))
+
+
+def _run(func: Any) -> _Program:
     program = _Program()
     program.statement(func.body, (), 0, "")
     scope: dict[str, Any] = {"stores": [s.runs for s in program.stores], "noted": program.noted}
     exec("def main():\n pass\n" + "\n".join(program.lines) + "\nmain()", scope)
-    return Executed(program.result(), program.conditional)
+    return program
 
 
 class _Program:
@@ -214,6 +226,16 @@ class _Program:
         if kind in _BINARY:
             return f"({self.index(expr.a)} {_BINARY[kind]} {self.index(expr.b)})"
         raise NotImplementedError(f"no index arithmetic: {expr}")
+
+    def touched(self) -> Iterator[tuple[Any, int]]:
+        """(buffer, cache line) of every element loaded or stored in memory."""
+        for store in self.stores:
+            for _, written, conditions, read in store.runs:
+                for op in store.ops:
+                    if op.kind == "load" and op.buffer not in self.local and all(conditions[c] == side for c, side in op.guards):
+                        yield op.buffer, read[op.number] * _itemsize(op.buffer) // _LINE
+                if store.buffer not in self.local:
+                    yield store.buffer, written * _itemsize(store.buffer) // _LINE
 
     # What a vector unit makes of it
 

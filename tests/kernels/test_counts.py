@@ -36,7 +36,7 @@ def scheduled(operands: Sequence[Any], make: Callable[..., Any], cores: int = 2)
 def agree(func: Any) -> None:
     """Exactly, or within the error of the sampling where there is any."""
     (truth, loose), found = executed(func), msgspec.structs.asdict(count(func))
-    assert set(truth) == set(found)
+    assert set(truth) == set(found) - {"lines"}  # `test_touched` looks at these
     for name, value in truth.items():
         if name in ("tasks", "regions", "scratch", "size"):
             assert found[name] == value, name
