@@ -20,8 +20,8 @@ import numpy as np
 
 from ..cost import AnalyticPrior, Device
 from ..cost.learned import LearnedModel
-from ..cost.predicted import LearnedCost
 from ..cost.near import rates_of
+from ..cost.predicted import LearnedCost
 from ..cost.rows import Data, read_rows
 from ..cost.train import train_on
 from ..errors import LogError
@@ -204,7 +204,8 @@ def as_markdown(sets: Sequence[Worth]) -> str:
     lines = [
         f"{sets[0].conditions}; batch {sets[0].batch}, images {sets[0].size} x {sets[0].size}; {sets[0].rounds} rounds of each "
         f"way, taken in turn, cores exchanging {min(e.exchange[0] for e in sets):.0f} to "
-        f"{max(e.exchange[1] for e in sets):.0f} GB/s; milliseconds, median (p10 … p90); in brackets what the prior and the learned model predicted.",
+        f"{max(e.exchange[1] for e in sets):.0f} GB/s; milliseconds, median (p10 … p90); in brackets what the prior and the "
+        "learned model predicted.",
         "",
         "| set | " + " | ".join(sets[0].ways) + " | mean error of makespans: prior, learned |",
         "|---|" + "---|" * (len(sets[0].ways) + 1),

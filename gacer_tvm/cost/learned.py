@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LogError
+from ..errors import DeviceError, LogError
 from .base import PRICED, Base
 from .device import Device
 from .features import ALONE_NAMES, GROUP_NAMES, with_base

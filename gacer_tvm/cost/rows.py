@@ -55,7 +55,7 @@ LEARNED = 1
 
 
 def kernel_key(library: Any, operator: int, batch: int, cores: int | None = None) -> str:
-    """What `Kernel.k` is: the first digits of the library's key of the kernel at the whole batch, for so many cores, and the batch.
+    """What `Kernel.k` is: first digits of the library's key of the kernel at the whole batch, for so many cores; and the batch.
 
     A product over 4 x 32 rows is the same kernel as one over 1 x 128, but its chunks are others.
     """
