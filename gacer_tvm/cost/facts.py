@@ -23,12 +23,6 @@ __all__ = ["Facts", "KernelCounts", "ShareFacts", "facts_of", "facts_on", "graph
 KernelCounts = Callable[[int, "int | None"], "Counts | None"]
 """What the kernel of (operator, cores) executes at the whole batch; the same object for the same kernel. Cores None: all."""
 
-_SLOW = frozenset({
-    "exp", "exp2", "exp10", "erf", "tanh", "sigmoid", "log", "log2", "log10", "log1p", "sqrt", "rsqrt", "pow", "sin", "cos",
-    "tan", "atan", "atan2",
-})  # fmt: skip
-
-
 class Facts(msgspec.Struct, frozen=True, array_like=True):
     """Facts of one kernel at its whole batch.
 
@@ -212,10 +206,10 @@ def facts_of(graph: MultiTenantGraph, operator: Operator, counts: Counts | None 
     if launch is not None:
         plain.update(tasks=launch.grid, block=launch.block, registers=launch.registers or 0, shared=launch.shared_bytes or 0)
     if graph.module is not None:
-        from ..graph.tir_blocks import OpaqueFunction
+        from .body import OpaqueFunction, body_facts
 
         with contextlib.suppress(OpaqueFunction):
-            plain.update(_of_body(graph.module[operator.kernel]))
+            plain.update(body_facts(graph.module[operator.kernel]))
     if counts is not None:
         plain.update(_counted(counts))
     return Facts(**plain)
@@ -223,124 +217,3 @@ def facts_of(graph: MultiTenantGraph, operator: Operator, counts: Counts | None 
 
 def _counted(counts: Counts) -> dict[str, Any]:
     return {**dict(zip(_COUNTED, msgspec.structs.astuple(counts), strict=True)), "counted": 1}
-
-
-def _of_body(func: Any) -> dict[str, Any]:
-    from ..graph.tir_blocks import leaf_blocks, shape_of
-    from ..graph.work import nbytes
-
-    blocks = leaf_blocks(func)
-    params = list(func.params)
-    found: dict[str, Any] = {"opaque": 0, "nests": len(blocks), "points": float(sum(b.points for b in blocks))}
-    counts = dict.fromkeys(("multiply", "divide", "compare", "cast", "slow"), 0.0)
-    inside: dict[Any, int] = {}
-    useful = 1.0
-    for block in blocks:
-        for store, times in zip(block.stores, block.times):
-            guarded = [load for load, under in _loads(store.value) if under]
-            if guarded and len(block.stores) == 1:
-                kept = min(math.prod(shape_of(load.source)) for load in guarded)
-                useful = min(useful, kept / max(1, block.points))
-            for kind, count in _count(store.value).items():
-                counts[kind] += count * block.points * times
-            if not any(store.buffer.same_as(p) for p in params) and store.buffer not in inside:
-                inside[store.buffer] = nbytes(shape_of(store.buffer), str(store.buffer.ty.dtype))
-    found.update(counts, temporary=float(sum(inside.values())), useful=useful)
-    if blocks:
-        found.update(_of_main(max(blocks, key=lambda b: b.points * max(b.times, default=1))))
-    return found
-
-
-def _of_main(block: Any) -> dict[str, Any]:
-    spatial = [block.iters[v] for v in block.spatial]
-    across = [(v, e) for v, e in block.iters.items() if v not in block.spatial and e > 1]
-    area = math.prod(spatial)
-    last = next((v for v in reversed(block.spatial) if block.iters[v] > 1), None)
-    loads = contiguous = broadcast = gathers = guarded = 0
-    for store in block.stores:
-        for load, under in _loads(store.value):
-            loads += 1
-            guarded += under
-            moves = [n for n, index in enumerate(load.indices) if last is not None and _uses(index, last)]
-            gathers += any(_loads(index) for index in load.indices)
-            broadcast += not moves
-            contiguous += moves == [len(load.indices) - 1] and load.indices[-1].same_as(last)
-    return {
-        "main": float(block.points),
-        "spatial": float(area),
-        "reduction": block.points / max(1, area),
-        "reductions": len(across),
-        "reduction_last": across[-1][1] if across else 1,
-        "reduction_most": max((e for _, e in across), default=1),
-        "inner": block.iters[last] if last is not None else 1,
-        "outer": max((block.iters[v] for v in block.spatial if v is not last), default=1),
-        "dims": sum(e > 1 for e in spatial),
-        "loads": loads,
-        "contiguous": contiguous,
-        "broadcast": broadcast,
-        "gathers": gathers,
-        "guarded": guarded,
-    }
-
-
-def _count(expr: Any) -> dict[str, int]:
-    """Operations of an expression by kind, index arithmetic left out."""
-    from .._tvm import expr_ir, tir
-
-    found = dict.fromkeys(("multiply", "divide", "compare", "cast", "slow"), 0)
-    pending = [expr]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, expr_ir.TensorLoad):
-            continue
-        if isinstance(node, tir.Mul):
-            found["multiply"] += 1
-        elif isinstance(node, tir.Div | tir.Mod | tir.FloorDiv | tir.FloorMod):
-            found["divide"] += 1
-        elif isinstance(node, tir.Min | tir.Max | tir.LT | tir.LE | tir.GT | tir.GE | tir.EQ | tir.NE | tir.Select):
-            found["compare"] += 1
-        elif isinstance(node, tir.Cast):
-            found["cast"] += 1
-        elif isinstance(node, expr_ir.Call):
-            name = str(getattr(node.op, "name", "")).rpartition(".")[2]
-            if name == "if_then_else":
-                found["compare"] += 1
-                pending.extend(node.args[1:])  # the condition is index arithmetic
-                continue
-            found["slow"] += name in _SLOW
-        pending.extend(_children(node))
-    return found
-
-
-def _children(node: Any) -> list[Any]:
-    from .._tvm import expr_ir, tir
-
-    if isinstance(node, expr_ir.Call):
-        return list(node.args)
-    if isinstance(node, tir.Cast):
-        return [node.value]
-    if isinstance(node, tir.Select):
-        return [node.condition, node.true_value, node.false_value]
-    parts = [getattr(node, side, None) for side in ("a", "b")]
-    return [part for part in parts if part is not None]
-
-
-def _loads(expr: Any, under: bool = False) -> list[tuple[Any, bool]]:
-    """Loads of an expression, those in indices left out, and whether each stands under a condition."""
-    from .._tvm import expr_ir
-
-    if isinstance(expr, expr_ir.TensorLoad):
-        return [(expr, under)]
-    found = []
-    guard = isinstance(expr, expr_ir.Call) and str(getattr(expr.op, "name", "")).endswith("if_then_else")
-    for child in _children(expr):
-        found += _loads(child, under or guard)
-    return found
-
-
-def _uses(expr: Any, variable: Any) -> bool:
-    from .._tvm import expr_ir
-
-    if isinstance(expr, expr_ir.Var):
-        return bool(expr.same_as(variable))
-    return any(_uses(child, variable) for child in _children(expr))

@@ -246,7 +246,7 @@ def _substitute(expr: Any, variable: Any, value: Any) -> Any:
     return tvm_ffi.structural_map(expr, (expr_ir.Var, lambda v: value if v.same_as(variable) else v), order="post")
 
 
-def _loops_apart(proof: BatchProof, blocks: list[Block]) -> None:
+def _loops_apart(proof: BatchProof, blocks: Sequence[Block]) -> None:
     """The batch loop of one block must not run another block over anything else: it will be shortened."""
     batch = {block.loops[v]: block for block, v in zip(blocks, proof.variables) if v is not None}
     for block, variable in zip(blocks, proof.variables):
@@ -255,7 +255,7 @@ def _loops_apart(proof: BatchProof, blocks: list[Block]) -> None:
                 raise Refused(f"block {block.name!r} shares the batch loop of block {batch[loop].name!r}")
 
 
-def _no_batch_in_unbatched(proof: BatchProof, blocks: list[Block]) -> None:
+def _no_batch_in_unbatched(proof: BatchProof, blocks: Sequence[Block]) -> None:
     """Blocks that no batched buffer led to must not touch one (they would see a part of the batch only)."""
     for block, variable in zip(blocks, proof.variables):
         if variable is None:

@@ -7,6 +7,7 @@ claimed of it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -107,8 +108,11 @@ def loads(expr: Any) -> list[Any]:
     return found
 
 
-def leaf_blocks(func: Any) -> list[Block]:
+@functools.lru_cache(maxsize=2048)
+def leaf_blocks(func: Any) -> tuple[Block, ...]:
     """The leaf blocks of `func` in execution order.
+
+    Several parts of lowering, and the cost model, ask about the same functions: the last few thousand answers are kept.
 
     Raises
     ------
@@ -135,7 +139,7 @@ def leaf_blocks(func: Any) -> list[Block]:
                 found.append(_leaf(stmt, loops))
         else:
             raise OpaqueFunction(f"a {type(stmt).__name__} outside a block")
-    return found
+    return tuple(found)
 
 
 def _has_blocks(body: Any) -> bool:
