@@ -19,6 +19,7 @@ The proof is transitive: buffers are followed from the outputs back to the input
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .._tvm import Analyzer, expr_ir, tir, tvm, tvm_ffi
