@@ -9,6 +9,7 @@ measured, and how long the predictions for a search take. ``cost-model.json`` ke
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from ..cost.train import train_on
 from ..errors import LogError
 from ..executable.build import lower_tenants
 from ..executable.measure import Quantiles, interleave
+from ..executable.record import schedule_hash
 from ..executable.session import open_session
 from ..graph.model import MultiTenantGraph
 from ..kernels.store import write_beside
@@ -174,29 +176,35 @@ def _timed(
     def rate() -> float:
         return exchange.rate() / 1e9 if exchange is not None else 0.0
 
+    # Ways that led to the same schedule are one: between two sessions of it only chance would tell.
+    same = {way: schedule_hash(schedule) for way, schedule in schedules.items()}
+    plans = {same[way]: lower(schedule, graph) for way, schedule in schedules.items()}
+    for plan in plans.values():
+        check_plan(plan, graph)
     constants = Constants(graph)
-    sessions = {}
-    taken: dict[str, list[float]] = {way: [] for way in schedules}
+
+    def some(count: int) -> dict[str, Quantiles]:
+        # Memory anew every time: where it lies makes a few percent.
+        sessions = {}
+        try:
+            for name, plan in plans.items():
+                sessions[name] = open_session(graph, plan, library, device, constants)
+                sessions[name].feed_random()
+            return interleave({n: s.round for n, s in sessions.items()}, repeats=count, warmup=3, task="comparing")
+        finally:
+            for session in sessions.values():
+                session.close()
+
+    taken: dict[str, list[float]] = {name: [] for name in plans}
     rates = []
     steady = Steady(rate, known, _PATIENCE)
-    try:
-        for way, schedule in schedules.items():
-            plan = lower(schedule, graph)
-            check_plan(plan, graph)
-            sessions[way] = open_session(graph, plan, library, device, constants)
-            sessions[way].feed_random()
-        for first in range(0, rounds, _PASS):
-            count = min(_PASS, rounds - first)
-            timed, at = steady(
-                lambda count=count: interleave({w: s.round for w, s in sessions.items()}, repeats=count, task="comparing")
-            )
-            rates.append(round(at, 1))
-            for way, q in timed.items():
-                taken[way] += q.seconds
-    finally:
-        for session in sessions.values():
-            session.close()
-    return {w: Quantiles(tuple(seconds)) for w, seconds in taken.items()}, (min(rates), max(rates)), round(steady.lost, 1)
+    for first in range(0, rounds, _PASS):
+        timed, at = steady(functools.partial(some, min(_PASS, rounds - first)))
+        rates.append(round(at, 1))
+        for name, q in timed.items():
+            taken[name] += q.seconds
+    found = {way: Quantiles(tuple(taken[name])) for way, name in same.items()}
+    return found, (min(rates), max(rates)), round(steady.lost, 1)
 
 
 def as_markdown(sets: Sequence[Worth]) -> str:
