@@ -108,19 +108,23 @@ def loads(expr: Any) -> list[Any]:
     return found
 
 
-@functools.lru_cache(maxsize=2048)
 def leaf_blocks(func: Any) -> tuple[Block, ...]:
     """The leaf blocks of `func` in execution order.
 
-    Several parts of lowering, and the cost model, ask about the same functions: the last few thousand answers are kept.
+    Several parts of lowering, and the cost model, ask about the same bodies: the last few thousand answers are kept.
 
     Raises
     ------
     OpaqueFunction
         Where the function is not a sequence of plain loop nests.
     """
+    return _leaf_blocks(func.body)
+
+
+@functools.lru_cache(maxsize=2048)
+def _leaf_blocks(body: Any) -> tuple[Block, ...]:
     found: list[Block] = []
-    pending: list[tuple[Any, dict[Any, int]]] = [(func.body, {})]
+    pending: list[tuple[Any, dict[Any, int]]] = [(body, {})]
     while pending:
         stmt, loops = pending.pop()
         if isinstance(stmt, tir.SeqStmt):

@@ -180,7 +180,8 @@ class KernelLibrary:
         """The unscheduled kernel of an operator at a chunk size; its key is that of the kernel for so many cores."""
         found = self.graph.operators[operator]
         batch = self.graph.tenants[found.tenant].batch
-        share = self._share(cores)
+        # Without providers the rules' kernel is the same for every number of cores.
+        share = self._share(cores) if self.providers else self.cores
         at = (found.kernel, len(found.writes), batch, items, share)
         if at not in self._requests:
             try:
