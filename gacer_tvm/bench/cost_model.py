@@ -2,7 +2,8 @@
 
 For each of the four model sets a cost model is trained without any kernel of the set's models and without any group that
 holds one. It leads one search, the analytic prior another; both schedules and the plain ways are run in turn, while the cores lie
-near each other as they did when the data were measured (`gacer_tvm.cost.near`). The table says what was predicted and what was
+near each other as they did when the data were measured (`gacer_tvm.cost.near`; after five minutes of a set in which they did not,
+rounds are taken as they are, and the rate of the exchange tells). The table says what was predicted and what was
 measured, and how long the predictions for a search take. ``cost-model.json`` keeps it all.
 """
 
@@ -24,7 +25,7 @@ from ..cost.learned import LearnedModel
 from ..cost.near import rates_of
 from ..cost.predicted import LearnedCost
 from ..cost.rows import Data, read_rows
-from ..cost.train import train_on
+from ..cost.train import of_device, train_on
 from ..errors import LogError
 from ..executable.build import lower_tenants
 from ..executable.measure import Quantiles, interleave
@@ -43,7 +44,7 @@ from .conditions import conditions
 from .schedules import SETS
 from .schedules_measured import small_set
 
-__all__ = ["Way", "Worth", "as_markdown", "main", "without"]
+__all__ = ["Way", "Worth", "as_markdown", "main", "timed_ways", "without"]
 
 # Rounds of each way between two looks at where the cores lie.
 _PASS = 5
@@ -51,13 +52,17 @@ _PATIENCE = 300.0
 
 
 class Way(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One schedule: milliseconds of a round as measured (median, deciles) and as each cost model predicted them."""
+    """One schedule: milliseconds of a round as measured (median, deciles) and as each cost model predicted them; its hash.
+
+    Ways of the same hash are one schedule, and were measured as one.
+    """
 
     median: float
     p10: float
     p90: float
     prior: float
     learned: float
+    plan: str
 
 
 class Worth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,14 +100,15 @@ class Worth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lost: float
 
     def error(self, model: str) -> float:
-        """Mean error of a model's makespans over all ways."""
-        return float(np.mean([abs(getattr(w, model) / w.median - 1.0) for w in self.ways.values()]))
+        """Mean error of a model's makespans over all schedules, each once."""
+        once = {w.plan: w for w in self.ways.values()}
+        return float(np.mean([abs(getattr(w, model) / w.median - 1.0) for w in once.values()]))
 
 
 def without(data: Data, held_out: Sequence[str]) -> Data:
     """Measurements without the kernels that one of these models has, and without the groups that hold one."""
     out = set(held_out)
-    gone = {k for k, owners in data.owners.items() if not owners.isdisjoint(out)}
+    gone = {k for k, owners in data.having().items() if not owners.isdisjoint(out)}
     return replace(
         data,
         alone=[r for r in data.alone if r.k not in gone],
@@ -127,13 +133,14 @@ def measure_set(
     }
     for way, cost in (("by the prior", prior), ("by the learned model", learned)):
         schedules[way] = search(graph, device, cost, seed=seed, time_budget_s=seconds, top=1).best
-    timed, exchange, lost = _timed(graph, library, device, schedules, rounds, rates_of(data))
+    timed, exchange, lost = timed_ways(graph, library, device, schedules, rounds, rates_of(of_device(data, device.name)[0]))
     simulators = {"prior": Simulator(graph, device, prior), "learned": Simulator(graph, device, learned)}
     ways = {}
     for way, schedule in schedules.items():
         predicted = {n: round(1e3 * s.score(schedule).makespan, 3) for n, s in simulators.items()}
         q = timed[way]
-        ways[way] = Way(*(round(1e3 * v, 3) for v in (q.median, q.at(0.1), q.at(0.9))), **predicted)
+        figures = (round(1e3 * v, 3) for v in (q.median, q.at(0.1), q.at(0.9)))
+        ways[way] = Way(*figures, **predicted, plan=schedule_hash(schedule))
     scores = model.card.scores
     held_out = scores["kernel"]["learned"].mape, scores["group"]["learned"].mape
     return Worth(
@@ -162,7 +169,7 @@ def _prediction(
     return facts, time.perf_counter() - began, len(rows)
 
 
-def _timed(
+def timed_ways(
     graph: MultiTenantGraph,
     library: Any,
     device: Device,

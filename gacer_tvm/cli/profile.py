@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", type=Path, default=None, metavar="FOLDER", help="where the data is; tuning_logs/<device> by default"
     )
     parser.add_argument("--seconds", type=float, default=None, help="time to measure, for all sets together")
-    parser.add_argument("--alone", type=int, default=1000, metavar="N", help="kernels alone to measure in each set at most")
+    parser.add_argument(
+        "--alone", type=int, default=1000, metavar="N", help="kernels alone to measure in each set at most, each twice"
+    )
     parser.add_argument("--groups", type=int, default=400, metavar="N", help="groups to measure in each set at most")
     parser.add_argument("--repeats", type=int, default=12, help="rounds that each is timed in")
     parser.add_argument(

@@ -96,7 +96,7 @@ def news(model: LearnedModel, data: Data) -> News:
         alone, groups = [r for r in mine.alone if r.x in late], [r for r in mine.groups if r.x in late]
     new = {id(r) for r in alone}
     known = {r.k for r in mine.alone if id(r) not in new}
-    own = tuple(r for r in alone if is_own(r) and not r.again)
+    own = tuple(r for r in alone if is_own(r))
     return News(
         mine,
         own,

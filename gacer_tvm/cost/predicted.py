@@ -30,7 +30,7 @@ class LearnedCost:
 
     Every `estimate` is one batched prediction; `interference` another. Kernels unlike everything in the training data are
     given the time of the priced sum of what they execute (`gacer_tvm.cost.base`), else the prior's times the typical ratio of
-    measurement and prior, and counted in `sources`.
+    measurement and prior, and counted in `sources`, each prediction once.
 
     Parameters
     ----------

@@ -38,6 +38,7 @@ __all__ = [
     "Session",
     "Stream",
     "Writer",
+    "computation",
     "encode",
     "kernel_key",
     "read_rows",
@@ -62,6 +63,11 @@ def kernel_key(library: Any, operator: int, batch: int, cores: int | None = None
     return f"{library.key(operator, batch, cores)[:12]}.{batch}"
 
 
+def computation(key: str) -> str:
+    """The part of a kernel's key that it shares with the same computation over another batch."""
+    return key.partition(".")[0]
+
+
 def spread_of(seconds: Sequence[float] | NDArray[np.float64]) -> Spread:
     """The spread of timings in seconds; microseconds, never zero."""
     low, quarter, middle, high = (round(max(float(v) * 1e6, 1e-3), 3) for v in np.quantile(seconds, (0.1, 0.25, 0.5, 0.9)))
@@ -81,7 +87,7 @@ class Session(msgspec.Struct, tag="session", tag_field="t", frozen=True, omit_de
 
 
 class Kernel(msgspec.Struct, tag="k", tag_field="t", frozen=True, omit_defaults=True):
-    """A kernel: key `k` (structural hash with shapes and target), facts `f`; `m` is a model that has it, for splits only."""
+    """A kernel: key `k` (`kernel_key`), facts `f`; `m` is a model that has it, for splits only."""
 
     k: str
     m: str
@@ -96,7 +102,7 @@ class Alone(msgspec.Struct, tag="a", tag_field="t", frozen=True, omit_defaults=T
     activations and its last run were, in mebibytes, and `f` its last run in millions of operations
     (`gacer_tvm.cost.footprint.Distances`; the mean where several operators share the kernel); 0 where it was timed by
     itself, over and over. `r` is the reference kernel's median in the same turn, `e` the rate at which cores exchanged data
-    then (see `gacer_tvm.cost.near`); `again` marks a second measurement, kept to tell the noise. `source` says where it
+    then (see `gacer_tvm.cost.near`); `again` marks a second measurement: the two tell the noise. `source` says where it
     comes from, "" for `profile` (see `gacer_tvm.cost.sources`), `weight` how much it counts.
     """
 
@@ -251,6 +257,13 @@ class Data:
     first: dict[str, Bad] = field(default_factory=dict)
     far: int = 0
     unfinished: list[str] = field(default_factory=list)
+
+    def having(self) -> dict[str, frozenset[str]]:
+        """Models that have each kernel, or the same computation over another batch."""
+        models: dict[str, set[str]] = {}
+        for key, owners in self.owners.items():
+            models.setdefault(computation(key), set()).update(owners)
+        return {key: frozenset(models[computation(key)]) for key in self.owners}
 
     def devices(self) -> tuple[str, ...]:
         """Names of the devices measured on."""

@@ -72,7 +72,7 @@ class GroupTable:
 
 def alone_table(data: Data, device: Device) -> AloneTable:
     """Kernels alone, each once (see `gacer_tvm.cost.sources.once`)."""
-    rows = once(data.alone)
+    rows, having = once(data.alone), data.having()
     facts = [data.kernels[row.k] for row in rows]
     items, cores = [row.i for row in rows], [row.c for row in rows]
     prior = prior_of(facts, items, cores, device)
@@ -85,7 +85,7 @@ def alone_table(data: Data, device: Device) -> AloneTable:
         np.array([_seconds(row) for row in rows]),
         np.array([row.weight for row in rows]),
         tuple(row.k for row in rows),
-        tuple(frozenset(data.owners[row.k]) for row in rows),
+        tuple(having[row.k] for row in rows),
         np.array([is_own(row) for row in rows], np.bool_),
         tuple((f.flops / f.batch, f.elements / f.batch) for f in facts),
     )
@@ -148,7 +148,10 @@ def width_of(one: Array, some: Array, cores: Array) -> Array:
 
 
 def repeat_error(data: Data) -> tuple[float | None, int, float | None, int]:
-    """How far two measurements of the same thing lie apart: mean relative difference and number, for kernels and groups."""
+    """How far two measurements of the same thing lie apart: mean relative difference and number, for kernels and groups.
+
+    Single ones: of kernels alone the less of two is learned from and judged on, which lies nearer to the truth.
+    """
     first = {(r.set, r.k, r.i, r.c): r for r in data.alone if not r.again and not r.source}
     groups = {(r.set, r.d): r for r in data.groups if not r.again}
     kernel, group = [], []

@@ -36,23 +36,24 @@ class AloneTurns:
 
     def __init__(self, setting: Setting) -> None:
         self._at, self._kernels, self._device = setting, setting.kernels, setting.device
-        mine = [r for r in setting.known.alone if r.set == setting.label and not r.source]
+        self._legal = {at for plan in self._plans() for at in self._wanted(*plan)}
+        mine = [r for r in setting.known.alone if r.set == setting.label and not r.source and (r.k, r.i, r.c) in self._legal]
+        # First timings only, whatever the second ones say: groups are drawn by them, in this session and when it goes on.
         self.measured: Measured = {(r.k, r.i, r.c): r.s[LEARNED] for r in mine if not r.again}
         self._twice = {(r.k, r.i, r.c) for r in mine if r.again}
-        self.known, self.added = len(self.measured), 0
+        self.known, self.added, self.again = len(self.measured), 0, 0
 
     def total(self, most: int) -> int:
         """Measurements still to be made, at most, second ones included."""
-        all_of = {at for plan in self._plans() for at in self._wanted(*plan)}
-        count = max(self.known, min(len(all_of), most))
-        return 2 * count - self.known - len(self._twice & all_of)
+        count = max(self.known, min(len(self._legal), most))
+        return count - self.known + max(0, min(count, most) - len(self._twice))
 
     def run(self, most: int, limit: float | None, advance: Callable[[int], None]) -> bool:
-        """Measure until `most` are known, and those once more; False where the time was up before."""
+        """Measure until `most` are known, and as many a second time; False where the time was up before."""
         for again in (False, True):
             todo = [p for p in self._plans() if any(self._lacks(at, again) for at in self._wanted(*p))]
             for first in range(0, len(todo), _TOGETHER):
-                if not again and len(self.measured) >= most:
+                if self._enough(most, again):
                     break
                 if limit is not None and time.perf_counter() >= limit:
                     return False
@@ -61,6 +62,9 @@ class AloneTurns:
 
     def _lacks(self, at: At, again: bool) -> bool:
         return at in self.measured and at not in self._twice if again else at not in self.measured
+
+    def _enough(self, most: int, again: bool) -> bool:
+        return len(self._twice if again else self.measured) >= most
 
     def _plans(self) -> list[Plan]:
         """(items, cores), in an order that visits sizes far from each other early."""
@@ -91,7 +95,7 @@ class AloneTurns:
             wanted = set(self._wanted(items, cores))
             for (key, size), (times, operators) in self._times(plan, spans, cores).items():
                 at = (key, size, cores)
-                if at not in wanted or not self._lacks(at, again) or (not again and len(self.measured) >= most):
+                if at not in wanted or not self._lacks(at, again) or self._enough(most, again):
                     continue
                 spread = spread_of(times)
                 kernels.writer.write(
@@ -100,10 +104,15 @@ class AloneTurns:
                         *kernels.away(operators), round(near, 1), again=again,
                     )
                 )  # fmt: skip
-                self.measured[at] = min(spread[LEARNED], self.measured.get(at, spread[LEARNED]))
-                self._twice |= {at} if again else set()
+                if again:
+                    self._twice.add(at)
+                else:
+                    self.measured[at] = spread[LEARNED]
                 added += 1
-        self.added += 0 if again else added
+        if again:
+            self.again += added
+        else:
+            self.added += added
         advance(added)
 
     def _compile(self, items: int, cores: int) -> frozenset[tuple[int, int, int]]:

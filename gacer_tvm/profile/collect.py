@@ -37,14 +37,15 @@ __all__ = ["Collected", "collect", "data_file"]
 class Collected:
     """What a call of `collect` added, and what was there: `alone` and `groups` are new, `known` was measured before.
 
-    `reference` are medians of the reference kernel, microseconds; `lost` are seconds in which cores lay far from each other
-    and nothing was kept.
+    `again` are kernels that were timed a second time. `reference` are medians of the reference kernel, microseconds; `lost` are
+    seconds in which cores lay far from each other and nothing was kept.
     """
 
     path: Path
     alone: int = 0
     groups: int = 0
     known: int = 0
+    again: int = 0
     failures: int = 0
     seconds: float = 0.0
     reference: list[float] = field(default_factory=list)
@@ -61,7 +62,7 @@ class Collected:
             noise += f"; {self.lost:.0f} s of it lost to cores that lay far from each other"
         return (
             f"{self.alone} kernel and {self.groups} group measurements added to {self.path} in {self.seconds:.0f} s, "
-            f"{self.known} were known, {self.failures} failed; {self.stopped_by}{noise}"
+            f"{self.again} kernels timed a second time, {self.known} were known, {self.failures} failed; {self.stopped_by}{noise}"
         )
 
 
@@ -102,7 +103,7 @@ def collect(
     seconds
         Time to measure; half of it is for kernels alone. None: until everything is measured.
     most_alone, most_groups
-        How many measurements to have of this set at most, known ones included.
+        How many measurements to have of this set at most, known ones included; so many kernels are timed a second time too.
     repeats
         Rounds that each is timed in.
     seed
@@ -169,7 +170,7 @@ def collect(
                         result.stopped_by = "the time was up"
         except KeyboardInterrupt:
             result.stopped_by = "interrupted"
-        result.alone, result.groups = alone.added, groups.added
+        result.alone, result.groups, result.again = alone.added, groups.added, alone.again
         result.known, result.failures = alone.known + groups.known, kernels.failures
         result.lost = steady.lost
     result.seconds = time.perf_counter() - began

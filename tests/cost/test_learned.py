@@ -136,6 +136,18 @@ def test_kernels_unlike_the_data_take_the_typical_ratio_and_are_counted(model: L
     assert cost.sources["kernels by the prior"] == 2 and cost.sources["kernels learned"] == 0
 
 
+def test_rows_asked_for_together_are_predicted_as_each_by_itself(model: LearnedModel) -> None:
+    graph = random_graph(5, tenants=3, operators=12)
+    rows = [(o.index, i, c) for o in graph.operators for c in (2, 1) for i in {1, graph.tenants[o.tenant].batch}]
+    shuffled = [*rows, *rows[::-2], rows[0], rows[0]]
+    found = LearnedCost(model, any_device=True).estimate(graph, model.device, shuffled)
+    for n, row in enumerate(shuffled):
+        single = LearnedCost(model, any_device=True).estimate(graph, model.device, [row])
+        assert [v[n] for v in (found.seconds, found.width, found.bandwidth)] == pytest.approx(
+            [v[0] for v in (single.seconds, single.width, single.bandwidth)]
+        )
+
+
 def test_another_device_is_refused_unless_asked_for(model: LearnedModel) -> None:
     graph = random_graph(1, tenants=2, operators=6)
     other = cpu(4)

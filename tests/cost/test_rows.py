@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gacer_tvm.cost.rows import Alone, Group, Kernel, Noise, Session, Writer, read_rows
+from gacer_tvm.cost.rows import Alone, Group, Kernel, Noise, Row, Session, Writer, computation, kernel_key, read_rows
 from gacer_tvm.errors import LogError
 
 from . import made
@@ -26,6 +26,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert data.kernels == {r.k: r.f for r in ROWS if isinstance(r, Kernel)}
     assert data.sessions["s1"] == next(r for r in ROWS if isinstance(r, Session))
     assert not data.skipped and not data.unfinished
+
+
+def test_a_computation_over_another_batch_is_another_kernel_of_the_same_models(tmp_path: Path) -> None:
+    class Library:
+        def key(self, operator: int, batch: int, cores: int | None) -> str:
+            return f"{operator:04x}{'0123456789abcdef'}"
+
+    keys = [kernel_key(Library(), 7, batch) for batch in (1, 4)]
+    assert len(set(keys)) == 2 and len({computation(k) for k in keys}) == 1
+    rows: list[Row] = [r for r in ROWS if isinstance(r, Session)]
+    rows += [Kernel(key, m, made.facts(n)) for n, (key, m) in enumerate([*zip(keys, ("long", "short")), ("else", "third")])]
+    data = read_rows(made.write(tmp_path / "a.jsonl", rows))
+    assert data.owners[keys[0]] == {"long"}
+    assert data.having() == {keys[0]: {"long", "short"}, keys[1]: {"long", "short"}, "else": {"third"}}
 
 
 def test_lines_are_json_with_short_keys(tmp_path: Path) -> None:

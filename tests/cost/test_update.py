@@ -114,6 +114,14 @@ def test_an_update_refuses_too_little_data_too(tmp_path: Path) -> None:
         update(tmp_path, tmp_path / "model.json")
 
 
+def test_second_timings_are_news(folder: Path) -> None:
+    halved = [msgspec.structs.replace(r, s=tuple(0.5 * t for t in r.s), again=True) for r in ALONE[:30]]
+    made.write(folder / "again.jsonl", [r for r in ROWS if isinstance(r, Session)] + halved)
+    found = news(load_model(folder / "model.json"), read_rows(folder))
+    assert found and len(found.alone) == 30 and not found.fresh
+    assert update(folder, folder / "model.json", force=True, **QUICK).write
+
+
 def test_models_of_before_digests_have_seen_what_was_begun_before_them(folder: Path, trained: LearnedModel) -> None:
     made.write(folder / "builds.jsonl", later())
     data = read_rows(folder)

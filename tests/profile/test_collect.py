@@ -13,10 +13,15 @@ import pytest
 from gacer_tvm import progress
 from gacer_tvm.cost import Device
 from gacer_tvm.cost.facts import graph_facts
-from gacer_tvm.cost.rows import LEARNED, Alone, Kernel, Writer, kernel_key, read_rows
+from gacer_tvm.cost.rows import LEARNED, Alone, Kernel, Writer, computation, kernel_key, read_rows
 from gacer_tvm.errors import DeviceError, GraphError
 from gacer_tvm.executable.build import lower_tenants
 from gacer_tvm.profile import collect
+from gacer_tvm.profile.alone import AloneTurns
+from gacer_tvm.profile.kernels import Kernels
+from gacer_tvm.profile.rounds import Rounds
+from gacer_tvm.profile.setting import Setting
+from gacer_tvm.profile.steady import Steady
 
 from ..models import branches
 from .conftest import Lowered
@@ -97,17 +102,19 @@ def test_a_group_lasts_as_long_as_its_longest_stream(lowered: Lowered, tmp_path:
 
 
 class Stop:
-    """Interrupts at the first step of a task whose name begins so."""
+    """Interrupts at a step of a task whose name begins so: the first, or the one after `after` steps."""
 
-    def __init__(self, task: str) -> None:
-        self.task = task
+    def __init__(self, task: str, after: int = 0) -> None:
+        self.task, self.left = task, after
 
     def start(self, task: str, total: int | None) -> str:
         return task
 
     def advance(self, handle: str, steps: int, note: str) -> None:
         if handle.startswith(self.task):
-            raise KeyboardInterrupt
+            if self.left <= 0:
+                raise KeyboardInterrupt
+            self.left -= steps
 
     def finish(self, handle: str) -> None:
         return None
@@ -128,6 +135,55 @@ def test_what_was_interrupted_is_continued(lowered: Lowered, tmp_path: Path, whe
     assert legal(lowered) <= set(measured(data.alone)) and set(measured(data.alone).values()) == {1}
     assert Counter((r.k, r.i, r.c) for r in data.alone if r.again) == measured(data.alone)
     assert set(Counter(r.d for r in data.groups if not r.again).values()) == {1}
+
+
+def test_the_second_timings_are_continued_too_and_change_no_group(lowered: Lowered, tmp_path: Path) -> None:
+    graph, library, device = lowered
+    whole = len(legal(lowered))
+    with progress.listen(Stop("kernels alone", after=whole)):
+        cut = collect(graph, library, device, tmp_path, **QUICK)
+    assert cut.stopped_by == "interrupted" and cut.alone >= whole and cut.groups == 0
+    rest = collect(graph, library, device, tmp_path, **QUICK)
+    assert (rest.alone, rest.known) == (0, cut.alone) and cut.again + rest.again == cut.alone
+    data = read_rows(tmp_path)
+    assert Counter((r.k, r.i, r.c) for r in data.alone if r.again) == measured(data.alone)
+    assert f"{rest.again} kernels timed a second time" in rest.as_text()
+    # The first timings draw the groups, whichever session asks.
+    alone = kernels_alone(lowered, tmp_path)
+    assert alone.measured == {(r.k, r.i, r.c): r.s[LEARNED] for r in data.alone if not r.again}
+    assert alone.total(1000) == alone.total(5) == 0
+
+
+def test_second_timings_keep_to_the_limit(lowered: Lowered, tmp_path: Path) -> None:
+    graph, library, device = lowered
+    few = collect(graph, library, device, tmp_path, most_alone=7, most_groups=0, repeats=1, patience=0.0)
+    assert (few.alone, few.again) == (7, 7)
+    alone = kernels_alone(lowered, tmp_path)
+    assert (alone.total(0), alone.total(7), alone.total(9)) == (0, 0, 4)
+    none = collect(graph, library, device, tmp_path, most_alone=0, most_groups=0, repeats=1, patience=0.0)
+    assert (none.alone, none.again) == (0, 0)
+
+
+def test_rows_of_other_keys_do_not_stand_for_kernels_of_the_set(lowered: Lowered, tmp_path: Path) -> None:
+    graph, library, device = lowered
+    collect(graph, library, device, tmp_path, **QUICK)
+    path = tmp_path / "profile.jsonl"
+    renamed = path.read_text()
+    for key in read_rows(tmp_path).kernels:
+        renamed = renamed.replace(key, computation(key))
+    path.write_text(renamed)
+    found = collect(graph, library, device, tmp_path, most_alone=5, most_groups=0, repeats=1, patience=0.0)
+    assert (found.alone, found.again) == (5, 5)
+
+
+def kernels_alone(lowered: Lowered, folder: Path) -> AloneTurns:
+    """What a session that goes on knows of kernels alone."""
+    graph, library, device = lowered
+    known = read_rows(folder)
+    with Writer(folder / "profile.jsonl") as writer:
+        kernels = Kernels(graph, library, ["net", "other"], writer, "s", known)
+        rounds = Rounds(graph, library, device)
+        return AloneTurns(Setting(kernels, rounds, device, "net+other", known, 2, lambda: 0.0, Steady(lambda: 0.0)))
 
 
 def test_more_can_be_asked_for_later(lowered: Lowered, tmp_path: Path) -> None:
