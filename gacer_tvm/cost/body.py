@@ -8,6 +8,7 @@ from typing import Any
 from .._tvm import expr_ir, tir
 from ..graph.tir_blocks import OpaqueFunction, leaf_blocks, shape_of
 from ..graph.work import nbytes
+from ..kernels.indices import children
 
 __all__ = ["OpaqueFunction", "body_facts"]
 
@@ -102,19 +103,8 @@ def _count(expr: Any) -> dict[str, int]:
                 pending.extend(node.args[1:])  # the condition is index arithmetic
                 continue
             found["slow"] += name in _SLOW
-        pending.extend(_children(node))
+        pending.extend(children(node))
     return found
-
-
-def _children(node: Any) -> list[Any]:
-    if isinstance(node, expr_ir.Call):
-        return list(node.args)
-    if isinstance(node, tir.Cast):
-        return [node.value]
-    if isinstance(node, tir.Select):
-        return [node.condition, node.true_value, node.false_value]
-    parts = [getattr(node, side, None) for side in ("a", "b")]
-    return [part for part in parts if part is not None]
 
 
 def _loads(expr: Any, under: bool = False) -> list[tuple[Any, bool]]:
@@ -123,12 +113,14 @@ def _loads(expr: Any, under: bool = False) -> list[tuple[Any, bool]]:
         return [(expr, under)]
     found = []
     guard = isinstance(expr, expr_ir.Call) and str(getattr(expr.op, "name", "")).endswith("if_then_else")
-    for child in _children(expr):
+    for child in children(expr):
         found += _loads(child, under or guard)
     return found
 
 
 def _uses(expr: Any, variable: Any) -> bool:
+    if isinstance(expr, expr_ir.TensorLoad):  # what is looked up moves as it likes
+        return False
     if isinstance(expr, expr_ir.Var):
         return bool(expr.same_as(variable))
-    return any(_uses(child, variable) for child in _children(expr))
+    return any(_uses(child, variable) for child in children(expr))
