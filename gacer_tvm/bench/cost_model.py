@@ -34,7 +34,7 @@ from ..executable.session import open_session
 from ..graph.model import MultiTenantGraph
 from ..kernels.store import write_beside
 from ..plan import check_plan, lower
-from ..profile.exchange import Exchange
+from ..profile.exchange import probe
 from ..profile.steady import Steady
 from ..runtime import Constants
 from ..schedule import Schedule, make
@@ -178,11 +178,6 @@ def timed_ways(
     known: Sequence[float],
 ) -> tuple[dict[str, Quantiles], tuple[float, float], float]:
     """Rounds of each schedule in turn; the least and the greatest rate of the exchange meanwhile; seconds lost."""
-    exchange = Exchange(library.target, device.units) if device.units > 1 else None
-
-    def rate() -> float:
-        return exchange.rate() / 1e9 if exchange is not None else 0.0
-
     # Ways that led to the same schedule are one: between two sessions of it only chance would tell.
     same = {way: schedule_hash(schedule) for way, schedule in schedules.items()}
     plans = {same[way]: lower(schedule, graph) for way, schedule in schedules.items()}
@@ -204,7 +199,7 @@ def timed_ways(
 
     taken: dict[str, list[float]] = {name: [] for name in plans}
     rates = []
-    steady = Steady(rate, known, _PATIENCE)
+    steady = Steady(probe(library.target, device.units), known, _PATIENCE)
     for first in range(0, rounds, _PASS):
         timed, at = steady(functools.partial(some, min(_PASS, rounds - first)))
         rates.append(round(at, 1))

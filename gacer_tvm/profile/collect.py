@@ -22,7 +22,7 @@ from ..errors import DeviceError
 from ..graph.model import MultiTenantGraph
 from ..kernels.library import KernelLibrary
 from .alone import AloneTurns
-from .exchange import Exchange
+from .exchange import probe
 from .groups import GroupTurns
 from .kernels import Kernels
 from .reference import Reference
@@ -141,10 +141,7 @@ def collect(
             )
         )
         reference = Reference(library.target)
-        exchange = Exchange(library.target, device.units) if device.units > 1 and patience > 0 else None
-
-        def rate() -> float:
-            return exchange.rate() / 1e9 if exchange is not None else 0.0
+        rate = probe(library.target, device.units if patience > 0 else 1)
 
         def noise() -> float:
             spread = spread_of(reference.seconds())

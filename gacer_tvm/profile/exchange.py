@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from .._tvm import s_tir, te, tvm
 from ..runtime.cpu import limit_cores
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "probe"]
 
 _LINE = 64
 _WORDS = _LINE // 8
@@ -68,6 +69,14 @@ class Exchange:
         thread.join()
         # Others' load makes single reads slow; a distance between the cores makes all of them slow.
         return self._bytes / float(np.quantile(times[2:], 0.25))
+
+
+def probe(target: Any, cores: int) -> Callable[[], float]:
+    """What `gacer_tvm.profile.steady.Steady` asks: GB/s at which the cores exchange data now; 0 where there is one."""
+    if cores < 2:
+        return lambda: 0.0
+    exchange = Exchange(target, cores)
+    return lambda: exchange.rate() / 1e9
 
 
 def _write(cores: int, lines: int) -> Any:
